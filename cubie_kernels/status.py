@@ -1,0 +1,45 @@
+"""How a run ended."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["Status"]
+
+
+class Status(IntEnum):
+    """How a run ended; each member carries a sentence and a remedy.
+
+    ``NOT_RUN`` is 0, so that a slot that was never written cannot read as success.
+    """
+
+    sentence: str
+    remedy: str
+
+    NOT_RUN = (0, "The run has not been computed.", "Run the sweep again: it does what is missing.")
+    SUCCESS = (1, "The run reached the end of its time span.", "Nothing to do.")
+    NONFINITE = (
+        2,
+        "The state or its derivative became infinite or not a number.",
+        "Look at the last good state: the model may blow up there, or leave the domain of a "
+        "logarithm, root or division. Tighter tolerances or a smaller dt_max may keep it inside.",
+    )
+    STEP_TOO_SMALL = (
+        3,
+        "The step needed for the asked accuracy fell below dt_min.",
+        "The model may be stiff or singular there: use a method for stiff problems, loosen the "
+        "tolerances, or lower dt_min.",
+    )
+    STEP_BUDGET = (
+        4,
+        "The run used up max_steps before the end of its time span.",
+        "Raise max_steps, loosen the tolerances, or use a method for stiff problems.",
+    )
+
+    def __new__(cls, value: int, sentence: str, remedy: str) -> Status:
+        """Make the integer member and attach its texts."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        member.remedy = remedy
+        return member
