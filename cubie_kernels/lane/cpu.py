@@ -1,0 +1,404 @@
+"""The lane language on the CPU: operators and primitives over SIMD registers.
+
+A kernel module obtains its names from `lanes`. Nothing here hides a NaN: comparisons with one
+are false, and no flag lets the compiler assume that there is none.
+"""
+
+from __future__ import annotations
+
+import operator
+
+from llvmlite import ir
+from numba.core import types
+from numba.core.imputils import lower_builtin
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic
+
+from cubie_kernels.lane.cpu_types import (
+    FLAGS,
+    I32,
+    I64,
+    Array,
+    Index,
+    Mask,
+    Real,
+    call,
+    is_real,
+    lift,
+    splat,
+    the_real,
+)
+
+
+# ---------------------------------------------------------------- operators on reals and indices
+def _operator(op, emit, to_mask=False):
+    @infer_global(op)
+    class Template(AbstractTemplate):
+        def generic(self, args, kws):
+            real = the_real(args)
+            if real is None or kws or not all(is_real(kind, real) for kind in args):
+                return None
+            result = Mask(real.w) if to_mask else real
+            return signature(
+                result, *[kind if isinstance(kind, Real) else types.float64 for kind in args]
+            )
+
+    def lower(context, builder, sig, args):
+        real = the_real(sig.args)
+        return emit(
+            builder,
+            *[lift(context, builder, k, v, real) for k, v in zip(sig.args, args, strict=True)],
+        )
+
+    if op is operator.neg:
+        lower_builtin(op, Real)(lower)
+        return
+    for left, right in ((Real, Real), (Real, types.Float), (types.Float, Real)):
+        lower_builtin(op, left, right)(lower)
+
+
+for _op, _name in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
+    _operator(_op, lambda builder, a, b, name=_name: getattr(builder, name)(a, b, flags=FLAGS))
+_operator(operator.neg, lambda builder, a: builder.fneg(a, flags=FLAGS))
+for _op, _name in (
+    (operator.lt, "<"),
+    (operator.le, "<="),
+    (operator.gt, ">"),
+    (operator.ge, ">="),
+    (operator.eq, "=="),
+):
+    _operator(
+        _op, lambda builder, a, b, name=_name: builder.fcmp_ordered(name, a, b), to_mask=True
+    )
+_operator(operator.ne, lambda builder, a, b: builder.fcmp_unordered("!=", a, b), to_mask=True)
+
+
+def _index_operator(op, emit, to_mask=False):
+    @infer_global(op)
+    class Template(AbstractTemplate):
+        def generic(self, args, kws):
+            found = [kind for kind in args if isinstance(kind, Index)]
+            others = [kind for kind in args if not isinstance(kind, Index)]
+            if not found or kws or not all(isinstance(kind, types.Integer) for kind in others):
+                return None
+            result = Mask(found[0].w) if to_mask else found[0]
+            return signature(
+                result, *[kind if isinstance(kind, Index) else types.int64 for kind in args]
+            )
+
+    def lower(context, builder, sig, args):
+        w = next(kind.w for kind in sig.args if isinstance(kind, Index))
+        vectors = [
+            value if isinstance(kind, Index) else splat(builder, value, w)
+            for kind, value in zip(sig.args, args, strict=True)
+        ]
+        return emit(builder, *vectors)
+
+    for left, right in ((Index, Index), (Index, types.Integer), (types.Integer, Index)):
+        lower_builtin(op, left, right)(lower)
+
+
+_index_operator(operator.add, lambda builder, a, b: builder.add(a, b))
+_index_operator(operator.sub, lambda builder, a, b: builder.sub(a, b))
+_index_operator(operator.mul, lambda builder, a, b: builder.mul(a, b))
+for _op, _name in ((operator.lt, "<"), (operator.ge, ">="), (operator.eq, "==")):
+    _index_operator(
+        _op, lambda builder, a, b, name=_name: builder.icmp_signed(name, a, b), to_mask=True
+    )
+
+
+# ----------------------------------------------------------------------------------- buffers
+@infer_global(operator.getitem)
+class _GetItem(AbstractTemplate):
+    def generic(self, args, kws):
+        if isinstance(args[0], Array):
+            return signature(args[0].real, args[0], types.intp)
+        return None
+
+
+@infer_global(operator.setitem)
+class _SetItem(AbstractTemplate):
+    def generic(self, args, kws):
+        if isinstance(args[0], Array) and args[2] == args[0].real:
+            return signature(types.none, args[0], types.intp, args[2])
+        return None
+
+
+@lower_builtin(operator.getitem, Array, types.intp)
+def _get(context, builder, sig, args):
+    return builder.load(builder.gep(args[0], [args[1]]), align=sig.args[0].real.bytes)
+
+
+@lower_builtin(operator.setitem, Array, types.intp, Real)
+def _set(context, builder, sig, args):
+    builder.store(args[2], builder.gep(args[0], [args[1]]), align=sig.args[0].real.bytes)
+
+
+@intrinsic
+def offset(typing, array, start):
+    """Return the part of ``array`` that begins at element ``start``."""
+
+    def emit(context, builder, sig, args):
+        return builder.gep(args[0], [args[1]])
+
+    return array(array, types.intp), emit
+
+
+# ----------------------------------------------------------------------------------- masks
+@intrinsic
+def select(typing, mask, a, b):
+    """Return ``a`` in the lanes of ``mask`` and ``b`` in the others."""
+    lane_kind = a if isinstance(a, (Index, Mask)) else b
+    if isinstance(lane_kind, Mask):
+        return a(mask, a, b), lambda context, builder, sig, args: builder.select(*args)
+    if isinstance(lane_kind, Index):
+
+        def emit_index(context, builder, sig, args):
+            values = [
+                value if isinstance(kind, Index) else splat(builder, value, lane_kind.w)
+                for kind, value in zip(sig.args[1:], args[1:], strict=True)
+            ]
+            return builder.select(args[0], *values)
+
+        kinds = [kind if isinstance(kind, Index) else types.int64 for kind in (a, b)]
+        return lane_kind(mask, *kinds), emit_index
+    real = the_real((a, b))
+    if real is None:
+        return None
+
+    def emit(context, builder, sig, args):
+        values = [
+            lift(context, builder, kind, value, real)
+            for kind, value in zip(sig.args[1:], args[1:], strict=True)
+        ]
+        return builder.select(args[0], *values)
+
+    return real(mask, a, b), emit
+
+
+@intrinsic
+def any_lane(typing, mask):
+    """Tell whether the mask holds in any lane."""
+
+    def emit(context, builder, sig, args):
+        bits = builder.bitcast(args[0], ir.IntType(mask.w))
+        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+
+    return types.boolean(mask), emit
+
+
+@intrinsic
+def both(typing, a, b):
+    """Return the lanes that are in both masks."""
+    return a(a, b), lambda context, builder, sig, args: builder.and_(*args)
+
+
+@intrinsic
+def either(typing, a, b):
+    """Return the lanes that are in one of the masks."""
+    return a(a, b), lambda context, builder, sig, args: builder.or_(*args)
+
+
+@intrinsic
+def negate(typing, a):
+    """Return the lanes that are not in the mask."""
+    return a(a), lambda context, builder, sig, args: builder.not_(args[0])
+
+
+@intrinsic
+def finite(typing, a):
+    """Return the lanes whose value is neither infinite nor NaN."""
+
+    def emit(context, builder, sig, args):
+        size = call(builder, f"llvm.fabs.{a.tag}", a.vector, args[0], flags=())
+        return builder.fcmp_ordered("<", size, ir.Constant(a.vector, [float("inf")] * a.w))
+
+    return Mask(a.w)(a), emit
+
+
+# ----------------------------------------------------------------- functions made of one instruction
+def _unary(name):
+    @intrinsic
+    def function(typing, a):
+        if not isinstance(a, Real):
+            return None
+
+        def emit(context, builder, sig, args):
+            return call(builder, f"llvm.{name}.{a.tag}", a.vector, args[0])
+
+        return a(a), emit
+
+    return function
+
+
+def _binary(name):
+    @intrinsic
+    def function(typing, a, b):
+        real = the_real((a, b))
+        if real is None:
+            return None
+
+        def emit(context, builder, sig, args):
+            values = [
+                lift(context, builder, k, v, real) for k, v in zip(sig.args, args, strict=True)
+            ]
+            return call(builder, f"llvm.{name}.{real.tag}", real.vector, *values)
+
+        return real(a, b), emit
+
+    return function
+
+
+fabs, sqrt, floor = _unary("fabs"), _unary("sqrt"), _unary("floor")
+minimum, maximum, copysign = _binary("minnum"), _binary("maxnum"), _binary("copysign")
+
+
+# ------------------------------------------------------------------- estimates from the bit pattern
+def _bit_layout(real):
+    """Return the integer type of a lane, its vector, mantissa bits and exponent bias."""
+    element = I64 if real.bits == 64 else I32
+    mantissa, bias = (52, 1023) if real.bits == 64 else (23, 127)
+    return element, ir.VectorType(element, real.w), mantissa, bias
+
+
+@intrinsic
+def exponent_mantissa(typing, a):
+    """Split a positive normal number into exponent (a real) and mantissa in [1, 2)."""
+
+    def emit(context, builder, sig, args):
+        _, vector, bits, bias = _bit_layout(a)
+
+        def const(value):
+            return ir.Constant(vector, [value] * a.w)
+
+        # The exponent's bits, put below the mantissa of 2**bits, make a number without any
+        # conversion instruction, which older machines lack for 64 bits.
+        x = builder.bitcast(args[0], vector)
+        low = builder.or_(builder.lshr(x, const(bits)), const((bits + bias) << bits))
+        shift = ir.Constant(a.vector, [float(2**bits + bias)] * a.w)
+        exponent = builder.fsub(builder.bitcast(low, a.vector), shift)
+        mantissa = builder.or_(builder.and_(x, const((1 << bits) - 1)), const(bias << bits))
+        pair = [exponent, builder.bitcast(mantissa, a.vector)]
+        return context.make_tuple(builder, types.UniTuple(a, 2), pair)
+
+    return types.UniTuple(a, 2)(a), emit
+
+
+@intrinsic
+def power_of_two(typing, a):
+    """Return 2 to the integer-valued ``a``, which must give a normal number."""
+
+    def emit(context, builder, sig, args):
+        _, vector, bits, bias = _bit_layout(a)
+        shift = ir.Constant(a.vector, [float(2**bits + 2 ** (bits - 1) + bias)] * a.w)
+        low = builder.bitcast(builder.fadd(args[0], shift), vector)
+        exponent = builder.shl(low, ir.Constant(vector, [bits] * a.w))
+        return builder.bitcast(exponent, a.vector)
+
+    return a(a), emit
+
+
+@intrinsic
+def reciprocal_seed(typing, a):
+    """Return 1 / a to 12 %, for a positive normal number."""
+
+    def emit(context, builder, sig, args):
+        _, vector, bits, _ = _bit_layout(a)
+        magic = 0x7FDE623822FC16E6 if a.bits == 64 else 0x7EF311C7
+        x = builder.bitcast(args[0], vector)
+        return builder.bitcast(
+            builder.sub(ir.Constant(vector, [magic] * a.w), x), a.vector
+        )
+
+    return a(a), emit
+
+
+# --------------------------------------------------------------------- names that know the lane type
+def _convert(target):
+    @intrinsic
+    def convert(typing, a):
+        """Return the value as lanes of the target's type."""
+
+        def emit(context, builder, sig, args):
+            if not isinstance(a, Real):
+                return lift(context, builder, sig.args[0], args[0], target)
+            if a.bits == target.bits:
+                return args[0]
+            resize = builder.fpext if a.bits < target.bits else builder.fptrunc
+            return resize(args[0], target.vector)
+
+        return target(a), emit
+
+    return convert
+
+
+def _private(real):
+    @intrinsic(prefer_literal=True)
+    def private(typing, size):
+        """Return a zeroed buffer of ``size`` reals that only this kernel call can see."""
+        if not isinstance(size, types.IntegerLiteral):
+            return None
+        count = size.literal_value
+
+        def emit(context, builder, sig, args):
+            with builder.goto_entry_block():
+                pointer = builder.alloca(real.vector, size=ir.Constant(I32, max(count, 1)))
+                pointer.align = real.bytes
+            zero = ir.Constant(real.vector, [0.0] * real.w)
+            for i in range(count):
+                builder.store(zero, builder.gep(pointer, [ir.Constant(I64, i)]))
+            return pointer
+
+        return Array(real)(size), emit
+
+    return private
+
+
+def _integers(w):
+    @intrinsic
+    def integers(typing, value):
+        """Return the same integer in every lane."""
+
+        def emit(context, builder, sig, args):
+            return splat(builder, context.cast(builder, args[0], sig.args[0], types.int64), w)
+
+        return Index(w)(value), emit
+
+    return integers
+
+
+def lanes(bits: int, width: int) -> dict[str, object]:
+    """Return the names of the language for reals of ``bits`` bits in registers of ``width`` lanes.
+
+    ``real`` converts to the precision of the state, ``wide`` to the 64 bits that time has.
+    """
+    from cubie_kernels.lane import cpu_runs
+
+    state = Real(bits, width)
+    names: dict[str, object] = {
+        "real": _convert(state),
+        "wide": _convert(Real(64, width)),
+        "private": _private(state),
+        "integers": _integers(width),
+        "take_runs": cpu_runs.take_runs,
+        "gather": cpu_runs.gather,
+        "gather_cyclic": cpu_runs.gather_cyclic,
+        "scatter": cpu_runs.scatter,
+        "stop_requested": cpu_runs.stop_requested,
+        "count_if": cpu_runs.count_if,
+    }
+    here = globals()
+    for name in _PRIMITIVES:
+        names[name] = here[name]
+    return names
+
+
+_PRIMITIVES = (
+    "any_lane both copysign either exponent_mantissa fabs finite floor maximum minimum negate "
+    "offset power_of_two reciprocal_seed select sqrt"
+).split()
