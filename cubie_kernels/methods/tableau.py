@@ -1,0 +1,259 @@
+"""Butcher tableaus as frozen data that checks itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from cubie_kernels.errors import TableauError
+
+__all__ = ["DenseOutput", "Tableau", "difference", "lower_triangle"]
+
+Row = tuple[float, ...]
+
+# Residuals are compared with this many units of rounding of the terms that cancel in them.
+_ROUNDINGS = 64
+_EPSILON = 2.0**-52
+
+
+@dataclass(frozen=True)
+class DenseOutput:
+    """A method's continuous extension, as polynomials in the fraction of the step.
+
+    With ``k_j`` the derivatives of the method's stages followed by those of the extra stages,
+    ``y(t + theta*h) = y + h * sum_j b_j(theta) * k_j`` for ``0 <= theta <= 1`` and
+    ``b_j(theta) = sum_d weights[j][d] * theta**(d + 1)``.
+
+    Parameters
+    ----------
+    order : int
+        Uniform order: the local error is ``O(h**(order + 1))`` for each ``theta``.
+    weights : tuple of tuple of float, shape (stages + extra stages, degree)
+        Polynomial coefficients; column ``d`` belongs to ``theta**(d + 1)``.
+    extra_a : tuple of tuple of float
+        Rows of the extra stages. Row ``i`` has an entry for each stage of the method and for
+        each extra stage before it.
+    extra_c : tuple of float
+        Nodes of the extra stages.
+    """
+
+    order: int
+    weights: tuple[Row, ...]
+    extra_a: tuple[Row, ...] = ()
+    extra_c: Row = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", _matrix(self.weights))
+        object.__setattr__(self, "extra_a", _matrix(self.extra_a))
+        object.__setattr__(self, "extra_c", _row(self.extra_c))
+
+    def at(self, theta: float) -> Row:
+        """Return the weights ``b_j(theta)`` of all stages, the extra ones included."""
+        return tuple(_horner(row, theta) for row in self.weights)
+
+
+@dataclass(frozen=True)
+class Tableau:
+    """Coefficients of one Runge-Kutta method.
+
+    ``k_i = f(t + c_i*h, y + h * sum_j a_ij * k_j)`` and ``y_next = y + h * sum_j b_j * k_j``.
+
+    Parameters
+    ----------
+    name : str
+        Canonical name, as accepted by :func:`cubie_kernels.methods.get_method`.
+    family : str
+        ``"erk"`` for explicit Runge-Kutta methods.
+    order : int
+        Order of ``b``.
+    a : tuple of tuple of float, shape (stages, stages)
+        Coefficients of the stages.
+    b, c : tuple of float, shape (stages,)
+        Weights and nodes.
+    reference : str
+        Where the coefficients were published.
+    embedded_order : int, optional
+        Order of the embedded weights ``b - error``.
+    error : tuple of float, shape (stages,), optional
+        Weights of the error estimate, ``b`` less the embedded weights.
+    embedded_order_2, error_2 : optional
+        A second estimate of the error. The norms of the two are then combined to
+        ``q = q_1**2 / sqrt(q_1**2 + 0.01 * q_2**2)``.
+    dense : DenseOutput, optional
+        The method's own continuous extension. Without one, the cubic Hermite polynomial through
+        both ends of the step is used.
+    aliases : tuple of str, optional
+        Other names of the method; no part of its value.
+
+    Raises
+    ------
+    TableauError
+        The coefficients have the wrong shape, are not finite, or break the row-sum or quadrature
+        conditions that every method of the stated order meets. The message names the method, the
+        row and the residual.
+    """
+
+    name: str
+    family: str
+    order: int
+    a: tuple[Row, ...]
+    b: Row
+    c: Row
+    reference: str
+    embedded_order: int | None = None
+    error: Row | None = None
+    embedded_order_2: int | None = None
+    error_2: Row | None = None
+    dense: DenseOutput | None = None
+    aliases: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "a", _matrix(self.a))
+        for name in ("b", "c", "error", "error_2"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else _row(value))
+        _check_shapes(self)
+        for i, (row, node) in enumerate(zip(self.a, self.c, strict=True)):
+            self._expect(f"row a[{i}] sums", row, node, f"c[{i}]")
+        self._check_quadrature("b", self.b, self.order)
+        for name, order in (
+            ("error", self.embedded_order),
+            ("error_2", self.embedded_order_2),
+        ):
+            error = getattr(self, name)
+            if error is not None and order is not None:
+                self._check_quadrature(f"b - {name}", difference(self.b, error), order)
+        if self.dense is not None:
+            self._check_dense(self.dense)
+
+    @property
+    def stages(self) -> int:
+        """Number of stages, the last one of a first-same-as-last method included."""
+        return len(self.b)
+
+    @cached_property
+    def implicit(self) -> bool:
+        """Whether a stage depends on itself or on a later one."""
+        return any(any(row[i:]) for i, row in enumerate(self.a))
+
+    @cached_property
+    def fsal(self) -> bool:
+        """Whether the last stage is the derivative at the end of the step."""
+        return self.stages > 1 and self.a[-1] == self.b and self.c[-1] == 1.0
+
+    @cached_property
+    def error_power(self) -> int | None:
+        """Exponent ``q`` of ``error estimate = O(h**q)``; None without an embedded method."""
+        if self.embedded_order is None:
+            return None
+        power = min(self.order, self.embedded_order) + 1
+        if self.embedded_order_2 is None:
+            return power
+        return 2 * power - (min(self.order, self.embedded_order_2) + 1)
+
+    def _expect(self, what: str, terms: Iterable[float], wanted: float, where: str) -> None:
+        terms = tuple(terms)
+        total = math.fsum(terms)
+        limit = _ROUNDINGS * _EPSILON * max(1.0, math.fsum(map(abs, terms)))
+        if not abs(total - wanted) <= limit:
+            raise TableauError(
+                f"Tableau {self.name!r}: {what} to {total!r}, but {where} is {wanted!r} "
+                f"(residual {total - wanted:.3g}, at most {limit:.1g} is legal). "
+                "Compare the coefficients with the published ones."
+            )
+
+    def _check_quadrature(self, name: str, weights: Row, order: int) -> None:
+        for q in range(1, order + 1):
+            self._expect(
+                f"row {name} times c**{q - 1} sums",
+                (w * node ** (q - 1) for w, node in zip(weights, self.c, strict=True)),
+                1.0 / q,
+                f"the integral 1/{q}",
+            )
+
+    def _check_dense(self, dense: DenseOutput) -> None:
+        for i, (row, node) in enumerate(zip(dense.extra_a, dense.extra_c, strict=True)):
+            self._expect(f"row dense.extra_a[{i}] sums", row, node, f"dense.extra_c[{i}]")
+        end = self.b + (0.0,) * len(dense.extra_c)
+        for j, (row, weight) in enumerate(zip(dense.weights, end, strict=True)):
+            self._expect(f"row dense.weights[{j}] sums", row, weight, f"b[{j}]")
+        for d, column in enumerate(zip(*dense.weights, strict=True)):
+            wanted = 1.0 if d == 0 else 0.0
+            self._expect(
+                f"column {d} of dense.weights sums", column, wanted, f"that of theta**{d + 1}"
+            )
+
+
+def lower_triangle(*rows: Sequence[float]) -> tuple[Row, ...]:
+    """Return a square matrix from the rows of an explicit method, shape (stages, stages).
+
+    ``rows`` are those of the second stage onwards, row ``i`` with ``i + 1`` entries.
+    """
+    stages = len(rows) + 1
+    return tuple((*row, *(0.0,) * (stages - len(row))) for row in ((), *rows))
+
+
+def difference(left: Sequence[float], right: Sequence[float]) -> Row:
+    """Return ``left - right`` entry by entry."""
+    return tuple(x - y for x, y in zip(left, right, strict=True))
+
+
+def _row(values: Iterable[float]) -> Row:
+    return tuple(float(value) for value in values)
+
+
+def _matrix(rows: Iterable[Iterable[float]]) -> tuple[Row, ...]:
+    return tuple(_row(row) for row in rows)
+
+
+def _horner(row: Row, theta: float) -> float:
+    total = 0.0
+    for coefficient in reversed(row):
+        total = (total + coefficient) * theta
+    return total
+
+
+def _check_shapes(tableau: Tableau) -> None:
+    """Raise TableauError unless all rows have as many finite entries as they should."""
+    stages = len(tableau.b)
+
+    def check(where: str, row: Sequence[float], length: int) -> None:
+        if len(row) != length or length == 0:
+            raise TableauError(
+                f"Tableau {tableau.name!r}: {where} has {len(row)} entries, but {length} are "
+                f"wanted for the {stages} weights in b. Add or remove coefficients."
+            )
+        for j, value in enumerate(row):
+            if not math.isfinite(value):
+                raise TableauError(
+                    f"Tableau {tableau.name!r}: entry {j} of {where} is {value}; "
+                    "all coefficients must be finite numbers."
+                )
+
+    check("b", tableau.b, stages)
+    check("c", tableau.c, stages)
+    check("the list of rows a", [0.0] * len(tableau.a), stages)
+    for i, row in enumerate(tableau.a):
+        check(f"row a[{i}]", row, stages)
+    for name in ("error", "error_2"):
+        order_name = name.replace("error", "embedded_order")
+        error, order = getattr(tableau, name), getattr(tableau, order_name)
+        if (error is None) != (order is None):
+            raise TableauError(
+                f"Tableau {tableau.name!r}: {name} is {error} and {order_name} is {order}; "
+                "give both or neither."
+            )
+        if error is not None:
+            check(name, error, stages)
+    if tableau.dense is not None:
+        dense, extra = tableau.dense, len(tableau.dense.extra_c)
+        if extra:
+            check("the list of rows dense.extra_a", [0.0] * len(dense.extra_a), extra)
+            check("dense.extra_c", dense.extra_c, extra)
+        for i, row in enumerate(dense.extra_a):
+            check(f"row dense.extra_a[{i}]", row, stages + i)
+        check("the list of rows dense.weights", [0.0] * len(dense.weights), stages + extra)
+        for j, row in enumerate(dense.weights):
+            check(f"row dense.weights[{j}]", row, len(dense.weights[0]))
