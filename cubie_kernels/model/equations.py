@@ -1,0 +1,367 @@
+"""The equations of a model, from text to one graph: who defines what, in which order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cubie_kernels.errors import EquationError, nearest
+from cubie_kernels.model.convert import Converter
+from cubie_kernels.model.functions import FUNCTIONS, HINTS, SPECIAL
+from cubie_kernels.model.graph import Builder, Node, reachable
+from cubie_kernels.model.names import objection
+from cubie_kernels.model.scan import Statement, Text, Token, split
+
+__all__ = ["Declared", "Equations", "canonical", "read"]
+
+_WORDS = frozenset({"and", "or", "not", "if", "else", "True", "False"})
+_FORMS = "The left side is a name, or a derivative: dx, dx/dt or d(x)/dt."
+_ELSEWHERE = {
+    "e": "The number e is exp(1).",
+    "E": "The number e is exp(1).",
+    "Pi": "It is written pi.",
+    "PI": "It is written pi.",
+    "time": "The time is written t.",
+    "inf": "There is no infinity in equations.",
+    "nan": "There is no NaN in equations.",
+}
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Names that a model's equations may use, and those that it gives out."""
+
+    states: tuple[str, ...]
+    parameters: tuple[str, ...]
+    constants: tuple[tuple[str, float], ...]
+    observables: tuple[str, ...]
+
+    def kind(self, name: str) -> str | None:
+        """Return ``'state'``, ``'parameter'`` or ``'constant'``, or None."""
+        if name in self.states:
+            return "state"
+        if name in self.parameters:
+            return "parameter"
+        return "constant" if any(name == own for own, _ in self.constants) else None
+
+
+@dataclass(frozen=True)
+class Equations:
+    """A model's graph.
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+        The graph; arguments come before what uses them.
+    derivatives : tuple of int
+        Node of each state's derivative.
+    observables : tuple of int
+        Node of each observable.
+    names : tuple of (str, int)
+        Auxiliaries in the order of the text, then derivatives as ``dx``, and their nodes.
+    """
+
+    nodes: tuple[Node, ...]
+    derivatives: tuple[int, ...]
+    observables: tuple[int, ...]
+    names: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class _Definition:
+    kind: str  # "derivative" or "auxiliary"
+    name: str  # of the auxiliary, or of the state
+    token: Token
+    statement: Statement
+
+    @property
+    def label(self) -> str:
+        return self.name if self.kind == "auxiliary" else f"d{self.name}/dt"
+
+
+def canonical(source: str) -> str:
+    """Return the text's tokens: the same for texts that differ in blanks and comments only."""
+    statements = split(_text(source))
+    return "\n".join(
+        " ".join(token.text for token in (*s.left, s.equals, *s.right)) for s in statements
+    )
+
+
+def read(source: str, declared: Declared) -> Equations:
+    """Read a model.
+
+    Parameters
+    ----------
+    source : str
+        Equations, one a line.
+    declared : Declared
+        Checked names.
+
+    Raises
+    ------
+    EquationError
+        For every fault in the text, with the line and a caret.
+    """
+    return _Reader(_text(source), declared).read()
+
+
+def _text(source: str) -> Text:
+    if not isinstance(source, str):
+        raise EquationError(f"The equations must be a text, not {type(source).__name__}.")
+    return Text(tuple(source.replace("\r\n", "\n").replace("\r", "\n").split("\n")))
+
+
+class _Reader:
+    """The passes over one text; each may count on what the passes before it have checked."""
+
+    def __init__(self, text: Text, declared: Declared) -> None:
+        self._text, self._declared = text, declared
+        self._kinds = {name: "constant" for name, _ in declared.constants}
+        self._kinds |= dict.fromkeys(declared.parameters, "parameter")
+        self._kinds |= dict.fromkeys(declared.states, "state")
+        self._definitions: dict[tuple[str, str], _Definition] = {}
+
+    def read(self) -> Equations:
+        for statement in split(self._text):
+            self._define(statement)
+        self._check_complete()
+        used = {
+            name
+            for definition in self._definitions.values()
+            for name in self._check_uses(definition)
+        }
+        self._check_observables()
+        self._check_unused(used)
+        return self._graph(self._order())
+
+    # -- left sides
+
+    def _define(self, statement: Statement) -> None:
+        kind, name, token = self._target(statement)
+        definition = _Definition(kind, name, token, statement)
+        before = self._definitions.get((kind, name))
+        if before is not None:
+            self._text.fail_at(
+                f"{definition.label!r} is defined twice: first in line {before.token.line}.", token
+            )
+        self._definitions[kind, name] = definition
+
+    def _target(self, statement: Statement) -> tuple[str, str, Token]:
+        """Return what a statement defines: kind, name, and the token that says so."""
+        left = list(statement.left)
+        first = left[0]
+        words = [token.text for token in left]
+        if len(left) == 1 and first.kind == "name":
+            return self._plain(first)
+        if words[1:] == ["/", "dt"] and words[0].startswith("d") and len(words[0]) > 1:
+            return self._derivative(words[0][1:], first)
+        if words[:2] == ["d", "("] and words[3:] == [")", "/", "dt"] and left[2].kind == "name":
+            return self._derivative(words[2], left[2])
+        width = left[-1].column + len(words[-1]) - first.column
+        self._text.fail(_FORMS, first.line, first.column, max(1, width))
+
+    def _derivative(self, name: str, token: Token) -> tuple[str, str, Token]:
+        kind = self._kinds.get(name)
+        if kind != "state":
+            what = f"is a {kind}, not a state" if kind else "is not a state"
+            self._text.fail_at(
+                f"Derivative of {name!r}, which {what}: only states have derivatives."
+                f"{nearest(name, self._declared.states)} States are declared with "
+                f"states={{{name!r}: start value, ...}}.",
+                token,
+            )
+        return "derivative", name, token
+
+    def _plain(self, token: Token) -> tuple[str, str, Token]:
+        name = token.text
+        kind = self._kinds.get(name)
+        derivative = name[:1] == "d" and self._kinds.get(name[1:]) == "state"
+        if derivative and kind:
+            self._text.fail_at(
+                f"{name!r} is declared as a {kind}, but here it could also be the derivative of "
+                f"{name[1:]!r}: write {name}/dt.",
+                token,
+            )
+        if derivative:
+            return "derivative", name[1:], token
+        if kind == "state":
+            self._text.fail_at(
+                f"{name!r} is a state: it is defined by its derivative, d{name}/dt = ...", token
+            )
+        if kind:
+            self._text.fail_at(
+                f"{name!r} is defined twice: it is also declared as a {kind}.", token
+            )
+        reason = objection(name)
+        if reason:
+            self._text.fail_at(reason, token)
+        return "auxiliary", name, token
+
+    # -- checks across equations
+
+    def _check_complete(self) -> None:
+        for state in self._declared.states:
+            if ("derivative", state) not in self._definitions:
+                others = [name for kind, name in self._definitions if kind == "auxiliary"]
+                raise EquationError(
+                    f"No equation for the state {state!r}: d{state}/dt = ... is missing."
+                    f"{nearest(f'd{state}', others)}"
+                )
+
+    def _check_uses(self, definition: _Definition) -> Iterable[str]:
+        """Check every name on a right side; return them."""
+        right = definition.statement.right
+        found = []
+        for i, token in enumerate(right):
+            if token.kind != "name" or token.text in _WORDS:
+                continue
+            called = i + 1 < len(right) and right[i + 1].text == "("
+            function = token.text in FUNCTIONS or token.text in SPECIAL
+            if called and not function:
+                self._unknown_function(token)
+            if function and not called:
+                self._text.fail_at(
+                    f"{token.text!r} is a function: {token.text}(...) calls it.", token
+                )
+            if not called:
+                if not self._known(token.text):
+                    self._undefined(token)
+                found.append(token.text)
+        return found
+
+    def _known(self, name: str) -> bool:
+        return name in ("t", "pi") or name in self._kinds or self._resolved(name) is not None
+
+    def _resolved(self, name: str) -> _Definition | None:
+        """Return the equation that a name stands for, if it stands for one."""
+        if name in self._kinds:
+            return None
+        found = self._definitions.get(("auxiliary", name))
+        if found is None and name[:1] == "d":
+            found = self._definitions.get(("derivative", name[1:]))
+        return found
+
+    def _names(self) -> list[str]:
+        auxiliaries = [name for kind, name in self._definitions if kind == "auxiliary"]
+        return [*self._kinds, *auxiliaries, "t", "pi"]
+
+    def _undefined(self, token: Token) -> None:
+        name = token.text
+        hint = _ELSEWHERE.get(name) or nearest(name, self._names()).strip()
+        if ("auxiliary", f"d{name}") in self._definitions:
+            hint = f"There is an equation for 'd{name}': declare {name!r} in states={{...}}."
+        hint = hint or "Declare it in parameters={...} or constants={...}, or define it on a line."
+        self._text.fail_at(f"Undefined name {name!r}. {hint}", token)
+
+    def _unknown_function(self, token: Token) -> None:
+        name = token.text
+        if self._known(name):
+            self._text.fail_at(
+                f"{name!r} is not a function. A product is written {name}*(...).", token
+            )
+        hint = f" Write {HINTS[name]}." if name in HINTS else nearest(name, [*FUNCTIONS, *SPECIAL])
+        self._text.fail_at(f"Unknown function {name!r}.{hint}", token)
+
+    def _check_observables(self) -> None:
+        for name in self._declared.observables:
+            if name in self._kinds:
+                raise EquationError(
+                    f"The observable {name!r} is a {self._kinds[name]}: observables are names "
+                    "that the equations define."
+                )
+            if self._resolved(name) is None:
+                legal = [n for kind, n in self._definitions if kind == "auxiliary"]
+                raise EquationError(
+                    f"The observable {name!r} is not defined by the equations."
+                    f"{nearest(name, legal)} They define: {', '.join(legal) or 'no auxiliaries'}."
+                )
+
+    def _check_unused(self, used: set[str]) -> None:
+        """Refuse a ``dz = ...`` that nothing uses: a derivative whose state is not declared."""
+        for (kind, name), definition in self._definitions.items():
+            if kind == "derivative" or name[0] != "d" or len(name) == 1:
+                continue
+            if name not in used and name not in self._declared.observables:
+                self._text.fail_at(
+                    f"Nothing uses {name!r}. If it is the derivative of {name[1:]!r}, declare "
+                    f"{name[1:]!r} in states={{...}}; otherwise list it in observables=[...] or "
+                    f"remove it.{nearest(name[1:], self._declared.states)}",
+                    definition.token,
+                )
+
+    def _order(self) -> list[_Definition]:
+        """Return the definitions, each after those it needs; refuse a cycle."""
+        needs = {
+            key: [
+                (token, found)
+                for token in definition.statement.right
+                if token.kind == "name" and (found := self._resolved(token.text)) is not None
+            ]
+            for key, definition in self._definitions.items()
+        }
+        order: list[_Definition] = []
+        done: set[tuple[str, str]] = set()
+        for key, start in self._definitions.items():
+            path: list[_Definition] = [] if key in done else [start]
+            pending = {(d.kind, d.name): iter(needs[d.kind, d.name]) for d in path}
+            while path:
+                here = (path[-1].kind, path[-1].name)
+                token, other = next(pending[here], (None, None))
+                if token is None or other is None:
+                    order.append(path.pop())
+                    done.add(here)
+                elif (other.kind, other.name) in done:
+                    continue
+                elif other in path:
+                    self._cycle(path[path.index(other) :], token)
+                else:
+                    path.append(other)
+                    pending[other.kind, other.name] = iter(needs[other.kind, other.name])
+        return order
+
+    def _cycle(self, path: list[_Definition], token: Token) -> None:
+        labels = [definition.label for definition in (*path, path[0])]
+        shown = labels if len(labels) <= 12 else [*labels[:6], "...", *labels[-5:]]
+        if len(path) == 1:
+            self._text.fail_at(f"{labels[0]!r} is defined by itself.", token)
+        self._text.fail_at(f"A cycle: each of these needs the next: {' -> '.join(shown)}.", token)
+
+    # -- right sides
+
+    def _graph(self, order: list[_Definition]) -> Equations:
+        builder = Builder()
+        found = {name: builder.number(value) for name, value in self._declared.constants}
+        found |= {
+            name: builder.leaf("parameter", i) for i, name in enumerate(self._declared.parameters)
+        }
+        found |= {name: builder.leaf("state", i) for i, name in enumerate(self._declared.states)}
+        found |= {"t": builder.leaf("time"), "pi": builder.number(math.pi)}
+        converter = Converter(self._text, builder, found.__getitem__)
+        nodes: dict[tuple[str, str], int] = {}
+        for definition in order:
+            at = converter.convert(definition.statement)
+            name = definition.name
+            if definition.kind == "derivative":
+                name = f"d{name}"
+            nodes[definition.kind, definition.name] = at
+            found.setdefault(name, at)
+            wanted = definition.kind == "derivative" or name in self._declared.observables
+            if wanted and builder.is_mask(at):
+                self._text.fail_at(
+                    f"{definition.label!r} is a condition, not a number. To choose numbers by a "
+                    "condition, write Piecewise((1, condition), (0, True)).",
+                    definition.statement.right[0],
+                )
+        equations = Equations(
+            tuple(builder.nodes),
+            tuple(nodes["derivative", name] for name in self._declared.states),
+            tuple(found[name] for name in self._declared.observables),
+            tuple(
+                (name, nodes[kind, name]) for kind, name in self._definitions if kind == "auxiliary"
+            )
+            + tuple((f"d{name}", nodes["derivative", name]) for name in self._declared.states),
+        )
+        for at in reachable(equations.nodes, (*equations.derivatives, *equations.observables)):
+            converter.check_finite(at)
+        return equations
