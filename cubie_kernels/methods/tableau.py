@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 
 from cubie_kernels.errors import TableauError
 
-__all__ = ["DenseOutput", "Tableau", "difference", "lower_triangle"]
+__all__ = ["DenseOutput", "Tableau", "difference", "hermite_nested", "lower_triangle"]
 
 Row = tuple[float, ...]
 
@@ -23,15 +24,20 @@ class DenseOutput:
     """A method's continuous extension, as polynomials in the fraction of the step.
 
     With ``k_j`` the derivatives of the method's stages followed by those of the extra stages,
-    ``y(t + theta*h) = y + h * sum_j b_j(theta) * k_j`` for ``0 <= theta <= 1`` and
-    ``b_j(theta) = sum_d weights[j][d] * theta**(d + 1)``.
+    ``y(t + theta*h) = y + h * sum_j b_j(theta) * k_j`` for ``0 <= theta <= 1``, where ::
+
+        b_j(theta) = theta*(n_j0 + (1 - theta)*(n_j1 + theta*(n_j2 + (1 - theta)*(n_j3 + ...))))
+
+    and ``n_jd`` is ``nested[j][d]``. The brackets keep the digits that powers of ``theta`` lose:
+    for the methods of high order these have coefficients of up to a million that cancel.
+    ``b_j(1)`` is ``nested[j][0]`` exactly.
 
     Parameters
     ----------
     order : int
         Uniform order: the local error is ``O(h**(order + 1))`` for each ``theta``.
-    weights : tuple of tuple of float, shape (stages + extra stages, degree)
-        Polynomial coefficients; column ``d`` belongs to ``theta**(d + 1)``.
+    nested : tuple of tuple of float, shape (stages + extra stages, degree)
+        Coefficients of the nested form.
     extra_a : tuple of tuple of float
         Rows of the extra stages. Row ``i`` has an entry for each stage of the method and for
         each extra stage before it.
@@ -40,18 +46,34 @@ class DenseOutput:
     """
 
     order: int
-    weights: tuple[Row, ...]
+    nested: tuple[Row, ...]
     extra_a: tuple[Row, ...] = ()
     extra_c: Row = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", _matrix(self.weights))
+        object.__setattr__(self, "nested", _matrix(self.nested))
         object.__setattr__(self, "extra_a", _matrix(self.extra_a))
         object.__setattr__(self, "extra_c", _row(self.extra_c))
 
     def at(self, theta: float) -> Row:
         """Return the weights ``b_j(theta)`` of all stages, the extra ones included."""
-        return tuple(_horner(row, theta) for row in self.weights)
+        factors = (theta, 1.0 - theta)
+        totals = []
+        for row in self.nested:
+            total = 0.0
+            for d in reversed(range(len(row))):
+                total = (row[d] + total) * factors[d % 2]
+            totals.append(total)
+        return tuple(totals)
+
+    @cached_property
+    def weights(self) -> tuple[Row, ...]:
+        """Coefficients of the powers of ``theta``, shape (stages + extra stages, degree).
+
+        ``b_j(theta) = sum_d weights[j][d] * theta**(d + 1)``; the sum loses digits that the
+        nested form keeps.
+        """
+        return tuple(_powers(row) for row in self.nested)
 
 
 @dataclass(frozen=True)
@@ -177,13 +199,11 @@ class Tableau:
         for i, (row, node) in enumerate(zip(dense.extra_a, dense.extra_c, strict=True)):
             self._expect(f"row dense.extra_a[{i}] sums", row, node, f"dense.extra_c[{i}]")
         end = self.b + (0.0,) * len(dense.extra_c)
-        for j, (row, weight) in enumerate(zip(dense.weights, end, strict=True)):
-            self._expect(f"row dense.weights[{j}] sums", row, weight, f"b[{j}]")
-        for d, column in enumerate(zip(*dense.weights, strict=True)):
+        for j, (row, weight) in enumerate(zip(dense.nested, end, strict=True)):
+            self._expect(f"row dense.nested[{j}] at theta = 1 comes", row[:1], weight, f"b[{j}]")
+        for d, column in enumerate(zip(*dense.nested, strict=True)):
             wanted = 1.0 if d == 0 else 0.0
-            self._expect(
-                f"column {d} of dense.weights sums", column, wanted, f"that of theta**{d + 1}"
-            )
+            self._expect(f"column {d} of dense.nested sums", column, wanted, "its part of theta")
 
 
 def lower_triangle(*rows: Sequence[float]) -> tuple[Row, ...]:
@@ -193,6 +213,29 @@ def lower_triangle(*rows: Sequence[float]) -> tuple[Row, ...]:
     """
     stages = len(rows) + 1
     return tuple((*row, *(0.0,) * (stages - len(row))) for row in ((), *rows))
+
+
+def hermite_nested(b: Sequence[float], end: int, higher: Sequence[Row]) -> tuple[Row, ...]:
+    """Return the nested coefficients of a continuously differentiable extension.
+
+    Its first three columns follow from the ends of the step (they alone are the cubic Hermite
+    polynomial); only the others are particular to the method.
+
+    Parameters
+    ----------
+    b : sequence of float
+        Weights of the method.
+    end : int
+        Index of the stage, or extra stage, that is the derivative at the end of the step.
+    higher : sequence of tuple of float, shape (stages + extra stages, degree - 3)
+        The columns from the fourth onwards.
+    """
+    rows = []
+    for j, row in enumerate(higher):
+        weight = b[j] if j < len(b) else 0.0
+        first, last = float(j == 0), float(j == end)
+        rows.append((weight, first - weight, 2.0 * weight - first - last, *row))
+    return tuple(rows)
 
 
 def difference(left: Sequence[float], right: Sequence[float]) -> Row:
@@ -208,11 +251,16 @@ def _matrix(rows: Iterable[Iterable[float]]) -> tuple[Row, ...]:
     return tuple(_row(row) for row in rows)
 
 
-def _horner(row: Row, theta: float) -> float:
-    total = 0.0
-    for coefficient in reversed(row):
-        total = (total + coefficient) * theta
-    return total
+def _powers(row: Row) -> Row:
+    """Expand one row of the nested form into powers of theta, in exact arithmetic."""
+    powers = [Fraction(0)]
+    for d in reversed(range(len(row))):
+        powers[0] += Fraction(row[d])
+        shifted = [Fraction(0), *powers]
+        powers = (
+            shifted if d % 2 == 0 else [x - y for x, y in zip([*powers, 0], shifted, strict=True)]
+        )
+    return tuple(float(power) for power in powers[1:])
 
 
 def _check_shapes(tableau: Tableau) -> None:
@@ -254,6 +302,6 @@ def _check_shapes(tableau: Tableau) -> None:
             check("dense.extra_c", dense.extra_c, extra)
         for i, row in enumerate(dense.extra_a):
             check(f"row dense.extra_a[{i}]", row, stages + i)
-        check("the list of rows dense.weights", [0.0] * len(dense.weights), stages + extra)
-        for j, row in enumerate(dense.weights):
-            check(f"row dense.weights[{j}]", row, len(dense.weights[0]))
+        check("the list of rows dense.nested", [0.0] * len(dense.nested), stages + extra)
+        for j, row in enumerate(dense.nested):
+            check(f"row dense.nested[{j}]", row, len(dense.nested[0]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cubie_kernels.methods.tableau import DenseOutput, Tableau, lower_triangle
+from cubie_kernels.methods.tableau import DenseOutput, Tableau, hermite_nested, lower_triangle
 
 __all__ = ["METHODS"]
 
@@ -75,12 +75,7 @@ BS3 = Tableau(
     # The cubic Hermite polynomial through both ends, as its authors recommend.
     dense=DenseOutput(
         order=3,
-        weights=(
-            (1.0, -4 / 3, 5 / 9),
-            (0.0, 1.0, -2 / 3),
-            (0.0, 4 / 3, -8 / 9),
-            (0.0, -1.0, 1.0),
-        ),
+        nested=hermite_nested((2 / 9, 1 / 3, 4 / 9, 0.0), 3, ((),) * 4),
     ),
     reference="Bogacki, Shampine, Appl. Math. Lett. 2(4), 1989",
     aliases=("bogacki-shampine-32", "bosh3", "rk23", "ode23"),

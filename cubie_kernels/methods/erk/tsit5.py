@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cubie_kernels.methods.tableau import DenseOutput, Tableau, lower_triangle
+from cubie_kernels.methods.tableau import DenseOutput, Tableau, hermite_nested, lower_triangle
 
 __all__ = ["METHODS"]
 
@@ -47,14 +47,18 @@ TSIT5 = Tableau(
     ),
     dense=DenseOutput(
         order=4,
-        weights=(
-            (1.0, -2.763706197274826, 2.9132554618219126, -1.0530884977290216),
-            (0.0, 0.1317, -0.2234, 0.1017),
-            (0.0, 3.9302962368947516, -5.941033872131505, 2.490627285651253),
-            (0.0, -12.411077166933676, 30.33818863028232, -16.548102889244902),
-            (0.0, 37.50931341651104, -88.1789048947664, 47.37952196281928),
-            (0.0, -27.896526289197286, 65.09189467479366, -34.87065786149661),
-            (0.0, 1.5, -4.0, 2.5),
+        nested=hermite_nested(
+            _B,
+            6,
+            (
+                (-1.0530884977290216,),
+                (0.1017,),
+                (2.490627285651253,),
+                (-16.548102889244902,),
+                (47.37952196281928,),
+                (-34.87065786149661,),
+                (2.5,),
+            ),
         ),
     ),
     reference="Tsitouras, Comput. Math. Appl. 62(2), 2011",
