@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from baselines import tsit5
-from baselines.tsit5 import Controller
+from baselines.tsit5 import Control
 
 __all__ = ["scalar", "vectorised"]
 
@@ -62,13 +62,14 @@ def integrate(p, y, t0, t1, rtol, atol, out, k, u):
     dm = max(d1, math.sqrt(d2 / n) / h0)
     h1 = (0.01 / dm) ** 0.2 if dm > 1e-15 else max(1e-6, h0 * 1e-3)
     h = min(100.0 * h0, h1, t1 - t0)
-    e_old = {start!r}
+    e_old = 1.0
+    most = {most!r}
     while t < t1:
         last = t + h >= t1
         if last:
             h = t1 - t
 {stages}
-        e = max(h * math.sqrt(e / n), {floor!r})
+        e = max(h * math.sqrt(e / n), 1e-100)
         if e <= 1.0:
             accepted += 1
             t = t1 if last else t + h
@@ -77,8 +78,10 @@ def integrate(p, y, t0, t1, rtol, atol, out, k, u):
                 k[0, i] = k[6, i]
             h *= {accepted}
             e_old = e
+            most = {most!r}
         else:
             rejected += 1
+            most = 1.0
             h *= {rejected}
             if not h > 1e-14 * abs(t):
                 y[:] = math.nan
@@ -105,7 +108,7 @@ _NESTED_STAGES = """
 """
 
 
-def scalar(cells: int, control: Controller) -> Callable:
+def scalar(cells: int, control: Control) -> Callable:
     """``f(p, y0, t0, t1, rtol, atol) -> (out (runs, states), steps (runs, 2))``."""
     import numba
 
@@ -113,8 +116,7 @@ def scalar(cells: int, control: Controller) -> Callable:
     for s, row in enumerate(tsit5.A):
         a[s, : len(row)] = row
     source = _SCALAR.format(
-        start=control.start,
-        floor=control.floor,
+        most=control.most,
         accepted=control.accepted,
         rejected=control.rejected,
         stages=_NESTED_STAGES,
@@ -166,7 +168,7 @@ def _ring_source(cells: int, y: int, dy: int) -> list[str]:
     ]
 
 
-def _vectorised_source(cells: int, control: Controller) -> str:
+def _vectorised_source(cells: int, control: Control) -> str:
     n = 2 * cells
     u, k = n, [n * (2 + j) for j in range(7)]
     body: list[str] = []
@@ -175,7 +177,7 @@ def _vectorised_source(cells: int, control: Controller) -> str:
         body.extend("    " * depth + line for line in lines)
 
     add(0, "def integrate(d, w, t0, t1, rtol, atol):")
-    add(1, "t = t0; accepted = 0; rejected = 0", f"e_old = {control.start!r}")
+    add(1, "t = t0; accepted = 0; rejected = 0", f"e_old = 1.0; most = {control.most!r}")
     add(1, *_ring_source(cells, 0, k[0]))
     add(1, "d0 = 0.0; d1 = 0.0; d2 = 0.0", f"for i in range({n}):")
     add(2, "s = atol + rtol * abs(w[i])")
@@ -199,17 +201,17 @@ def _vectorised_source(cells: int, control: Controller) -> str:
     add(2, "e = 0.0", f"for i in range({n}):")
     add(3, f"s = atol + rtol * max(abs(w[i]), abs(w[{u} + i]))")
     add(3, f"e += (({total}) / s) ** 2")
-    add(2, f"e = max(h * math.sqrt(e / {n}), {control.floor!r})", "if e <= 1.0:")
+    add(2, f"e = max(h * math.sqrt(e / {n}), 1e-100)", "if e <= 1.0:")
     add(3, "accepted += 1", "t = t1 if last else t + h", f"for i in range({n}):")
     add(4, f"w[i] = w[{u} + i]", f"w[{k[0]} + i] = w[{k[6]} + i]")
-    add(3, f"h *= {control.accepted}", "e_old = e")
-    add(2, "else:", "    rejected += 1", f"    h *= {control.rejected}")
+    add(3, f"h *= {control.accepted}", f"e_old = e; most = {control.most!r}")
+    add(2, "else:", "    rejected += 1; most = 1.0", f"    h *= {control.rejected}")
     add(3, "if not h > 1e-14 * abs(t):", f"    w[:{n}] = math.nan", "    break")
     add(1, "return accepted, rejected")
     return "\n".join(body)
 
 
-def vectorised(cells: int, control: Controller) -> Callable:
+def vectorised(cells: int, control: Control) -> Callable:
     """As `scalar`, with loops that the compiler vectorises over the states of one run."""
     import numba
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from baselines import tsit5
-from baselines.tsit5 import Controller
+from baselines.tsit5 import Control
 
 __all__ = ["adaptive", "fixed"]
 
@@ -87,12 +87,12 @@ def _saves(source: _Source, n: int) -> None:
     source.add("saved += 1", 4)
 
 
-def _adaptive_source(n: int, control: Controller) -> _Source:
+def _adaptive_source(n: int, control: Control) -> _Source:
     source = _Source("def integrate(p, start, t0, t1, rtol, atol, ts, out):")
     for i in range(n):
         source.add(f"y{i} = start[{i}]")
     source.add("t = t0; saved = 0; accepted = 0; rejected = 0")
-    source.add(f"e_old = {control.start!r}")
+    source.add(f"e_old = 1.0; most = {control.most!r}")
     source.add(_call("k0_", "y", n, "t"))
     _first_step(source, n)
     source.add("while t < t1:")
@@ -104,7 +104,7 @@ def _adaptive_source(n: int, control: Controller) -> _Source:
         total = " + ".join(f"{e!r} * k{j}_{i}" for j, e in enumerate(tsit5.E))
         source.add(f"s = atol + rtol * max(abs(y{i}), abs(u{i}))", 2)
         source.add(f"e += (({total}) / s) ** 2", 2)
-    source.add(f"e = max(h * math.sqrt(e / {n}), {control.floor!r})", 2)
+    source.add(f"e = max(h * math.sqrt(e / {n}), 1e-100)", 2)
     source.add("if e <= 1.0:", 2)
     source.add("t_new = t1 if last else t + h", 3)
     _saves(source, n)
@@ -112,9 +112,9 @@ def _adaptive_source(n: int, control: Controller) -> _Source:
     for i in range(n):
         source.add(f"y{i} = u{i}; k0_{i} = k6_{i}", 3)
     source.add(f"h *= {control.accepted}", 3)
-    source.add("e_old = e", 3)
+    source.add(f"e_old = e; most = {control.most!r}", 3)
     source.add("else:", 2)
-    source.add("rejected += 1", 3)
+    source.add("rejected += 1; most = 1.0", 3)
     source.add(f"h *= {control.rejected}", 3)
     source.add("if not h > 1e-14 * abs(t):", 3)
     source.add("out[saved:, :] = math.nan", 4)
@@ -123,7 +123,7 @@ def _adaptive_source(n: int, control: Controller) -> _Source:
     return source
 
 
-def adaptive(rhs: Callable, states: int, control: Controller) -> Callable:
+def adaptive(rhs: Callable, states: int, control: Control) -> Callable:
     """``f(p, y0, t0, t1, rtol, atol, ts) -> (out (runs, times, states), steps (runs, 2))``."""
     import numba
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Controller", "A", "C", "E", "INTERPOLANT", "ORDER"]
+__all__ = ["INTERPOLANT", "ORDER", "A", "C", "Control", "E"]
 
 ORDER = 5
 C = (0.0, 0.161, 0.327, 0.9, 0.9800255409045097, 1.0, 1.0)
@@ -57,30 +57,43 @@ INTERPOLANT = (
 
 
 @dataclass(frozen=True)
-class Controller:
-    """Step-size control as source text over `e`, the error norm of the step.
+class Control:
+    """PI control of the step: ``h *= safety * e_n**(-b1/k) * e_(n-1)**(-b2/k)``, within bounds.
+
+    `k` is 5, the order of the error estimate plus one. A rejected step is shortened by
+    ``safety * e**(-1/k)`` and the step after a rejection doesn't grow.
 
     Attributes
     ----------
-    accepted, rejected
-        The factor of the next step after an accepted or a rejected step; `accepted` may use
-        `e_old`, the norm of the accepted step before.
-    floor
-        Smallest `e` that enters either expression.
-    start
-        `e_old` of the first step.
+    beta
+        ``(b1, b2)``.
+    safety, least, most
+        Safety factor and bounds of one change of the step.
     """
 
-    accepted: str
-    rejected: str
-    floor: float
-    start: float
+    beta: tuple[float, float] = (0.7, -0.4)
+    safety: float = 0.9
+    least: float = 0.2
+    most: float = 10.0
 
+    @classmethod
+    def like(cls, name: str) -> Control:
+        """The same control as the controller of that name in ``cubie_kernels``."""
+        from cubie_kernels.kernels.controllers import get_controller
 
-# 0.9 e_n^-0.14 e_(n-1)^0.08 is PI control with beta = 0.7/5, 0.4/5 (Gustafsson 1991).
-PI = Controller(
-    accepted="min(10.0, max(0.2, 0.9 * e ** -0.14 * e_old ** 0.08))",
-    rejected="max(0.2, 0.9 * e ** -0.2)",
-    floor=1e-10,
-    start=1e-4,
-)
+        other = get_controller(name)
+        if other.alpha or other.beta[2]:
+            raise ValueError(f"the baselines know PI control only, {name!r} uses more history")
+        return cls(other.beta[:2], other.safety, other.min_factor, other.max_factor)
+
+    @property
+    def accepted(self) -> str:
+        """Source of the factor after an accepted step, over `e`, `e_old` and the bound `most`."""
+        b1, b2 = self.beta
+        wish = f"{self.safety!r} * e ** {-b1 / ORDER!r} * e_old ** {-b2 / ORDER!r}"
+        return f"min(most, max({self.least!r}, {wish}))"
+
+    @property
+    def rejected(self) -> str:
+        """Source of the factor after a rejected step."""
+        return f"max({self.least!r}, {self.safety!r} * e ** {-1.0 / ORDER!r})"
