@@ -43,7 +43,7 @@ def numbers(what: str, given: ArrayLike) -> NDArray[np.float64]:
         array = np.asarray(given)
         if array.dtype.kind not in "biufO":
             raise TypeError(f"they are {array.dtype}")
-        array = array.astype(np.float64, copy=False)
+        array = np.asarray(array, np.float64)
     except (TypeError, ValueError) as fault:
         raise InputError(f"{what} needs real numbers, not {given!r} ({fault}).") from fault
     if not np.isfinite(array).all():
@@ -190,10 +190,10 @@ def _evenly(t0: float, t1: float, distance: float) -> NDArray[np.float64]:
     parts = round(ratio)
     slack = 4 * _EPS * (ratio + (abs(t0) + abs(t1)) / distance)
     if abs(ratio - parts) <= slack:
-        times = t0 + np.arange(parts + 1) * span / parts
+        times = t0 + np.arange(parts + 1, dtype=np.float64) * span / parts
         times[-1] = t1
     else:
-        times = t0 + np.arange(int(ratio) + 1) * distance
+        times = t0 + np.arange(int(ratio) + 1, dtype=np.float64) * distance
     times.flags.writeable = False
     return times
 

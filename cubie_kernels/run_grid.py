@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cubie_kernels.checks import choice, numbers
 from cubie_kernels.errors import InputError, nearest
-from cubie_kernels.labels import free_name, run_labels
+from cubie_kernels.labels import result_names, run_labels
 from cubie_kernels.run.batch import Column
 
 if TYPE_CHECKING:
@@ -135,8 +135,7 @@ def run_grid(
             'values, or grid="zip" for values that belong together.'
         )
     labels = run_labels(system, axes)
-    names = {*system.states, *system.parameters, *system.observables}
-    dims = tuple(labels.values()) if grid == "product" else (free_name("run", names),)
+    dims = tuple(labels.values()) if grid == "product" else (result_names(system)["run"],)
     return RunGrid(grid, fixed, axes, labels, dims)
 
 

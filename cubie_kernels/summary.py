@@ -1,0 +1,97 @@
+"""How the runs of a solution ended, in words."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+
+from cubie_kernels.status import Status
+
+__all__ = ["Ending", "Summary"]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """One way in which runs ended.
+
+    Attributes
+    ----------
+    status : Status
+        The way.
+    runs : int
+        How many runs ended so.
+    first : int
+        The first of them, counted over the flattened grid.
+    inputs : dict of str to float
+        The swept values of that run.
+    time : float
+        The time that it reached.
+    """
+
+    status: Status
+    runs: int
+    first: int
+    inputs: dict[str, float]
+    time: float
+
+    def lines(self) -> list[str]:
+        """Return what to tell of it."""
+        told = [f"{self.status.name:<15} {self.runs:>13,}  {self.status.sentence}"]
+        if self.status is not Status.SUCCESS:
+            told += textwrap.wrap(
+                self.status.remedy, 96, initial_indent="  ", subsequent_indent="  "
+            )
+            values = ", ".join(f"{name} = {value:.6g}" for name, value in self.inputs.items())
+            told.append(
+                f"  The first is run {self.first:,}{f' ({values})' if values else ''}: "
+                f"it got to t = {self.time:.6g}."
+            )
+        return told
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts of statuses, with what to do about those that failed; prints as text.
+
+    Attributes
+    ----------
+    model : str
+        Name of the model.
+    runs : int
+        Number of runs.
+    endings : tuple of Ending
+        The ways in which runs ended, by status.
+    accepted, rejected : (int, float, int)
+        Least, mean and largest number of steps of a run.
+    """
+
+    model: str
+    runs: int
+    endings: tuple[Ending, ...]
+    accepted: tuple[int, float, int]
+    rejected: tuple[int, float, int]
+
+    @property
+    def counts(self) -> dict[Status, int]:
+        """Number of runs for each status that occurs."""
+        return {ending.status: ending.runs for ending in self.endings}
+
+    def in_words(self) -> str:
+        """Return the counts in one line."""
+        succeeded = self.counts.get(Status.SUCCESS, 0)
+        if succeeded == self.runs:
+            return "all succeeded" if self.runs > 1 else "succeeded"
+        failed = [
+            f"{count:,} {status.name}"
+            for status, count in self.counts.items()
+            if status is not Status.SUCCESS
+        ]
+        return f"{succeeded:,} succeeded, {', '.join(failed)}"
+
+    def __repr__(self) -> str:
+        lines = [f"{self.runs:,} {'run' if self.runs == 1 else 'runs'} of {self.model!r}"]
+        for ending in self.endings:
+            lines += ending.lines()
+        for name, (least, mean, most) in (("accepted", self.accepted), ("rejected", self.rejected)):
+            lines.append(f"{name} steps per run: {least:,} to {most:,}, {mean:,.1f} on average")
+        return "\n".join(lines)
