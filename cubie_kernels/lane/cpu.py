@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 
 from llvmlite import ir
+from numba import njit
 from numba.core import types
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
@@ -131,12 +132,12 @@ class _SetItem(AbstractTemplate):
 
 @lower_builtin(operator.getitem, Array, types.intp)
 def _get(context, builder, sig, args):
-    return builder.load(builder.gep(args[0], [args[1]]), align=sig.args[0].real.bytes)
+    return builder.load(builder.gep(args[0], [args[1]]), align=sig.args[0].real.alignment)
 
 
 @lower_builtin(operator.setitem, Array, types.intp, Real)
 def _set(context, builder, sig, args):
-    builder.store(args[2], builder.gep(args[0], [args[1]]), align=sig.args[0].real.bytes)
+    builder.store(args[2], builder.gep(args[0], [args[1]]), align=sig.args[0].real.alignment)
 
 
 @intrinsic
@@ -348,7 +349,7 @@ def _private(real):
         def emit(context, builder, sig, args):
             with builder.goto_entry_block():
                 pointer = builder.alloca(real.vector, size=ir.Constant(I32, max(count, 1)))
-                pointer.align = real.bytes
+                pointer.align = real.alignment
             zero = ir.Constant(real.vector, [0.0] * real.w)
             for i in range(count):
                 builder.store(zero, builder.gep(pointer, [ir.Constant(I64, i)]))
@@ -372,32 +373,64 @@ def _integers(w):
     return integers
 
 
-def lanes(bits: int, width: int) -> dict[str, object]:
-    """Return the names of the language for reals of ``bits`` bits in registers of ``width`` lanes.
+def _open_arena(shared_size):
+    @intrinsic
+    def open_arena(typing, arena):
+        """Return the lane block's shared memory and, behind it, its persistent memory."""
 
-    ``real`` converts to the precision of the state, ``wide`` to the 64 bits that time has.
+        def emit(context, builder, sig, args):
+            behind = builder.gep(args[0], [ir.Constant(I64, shared_size)])
+            return context.make_tuple(builder, types.UniTuple(arena, 2), [args[0], behind])
+
+        return types.UniTuple(arena, 2)(arena), emit
+
+    return open_arena
+
+
+def device(function=None, *, inline=True):
+    """Compile a function of the lane language that kernels call."""
+    compiled = njit(fastmath=set(FLAGS), error_model="numpy", forceinline=inline)
+    return compiled if function is None else compiled(function)
+
+
+def lanes(bits: int, width: int, shared: int) -> dict[str, object]:
+    """Return the names of the language for one kernel.
+
+    Parameters
+    ----------
+    bits : int
+        Size of a real, 32 or 64.
+    width : int
+        Lanes of a register.
+    shared : int
+        Reals of a lane in the shared arena.
+
+    Returns
+    -------
+    dict
+        The primitives by name. ``real`` converts to the precision of the state, ``wide`` to the
+        64 bits that time has.
     """
     from cubie_kernels.lane import cpu_runs
 
     state = Real(bits, width)
     names: dict[str, object] = {
+        "device": device,
         "real": _convert(state),
         "wide": _convert(Real(64, width)),
         "private": _private(state),
         "integers": _integers(width),
-        "take_runs": cpu_runs.take_runs,
-        "gather": cpu_runs.gather,
-        "gather_cyclic": cpu_runs.gather_cyclic,
-        "scatter": cpu_runs.scatter,
-        "stop_requested": cpu_runs.stop_requested,
-        "count_if": cpu_runs.count_if,
+        "open_arena": _open_arena(shared),
     }
+    for name in _RUNS:
+        names[name] = getattr(cpu_runs, name)
     here = globals()
     for name in _PRIMITIVES:
         names[name] = here[name]
     return names
 
 
+_RUNS = "count_if gather gather_cyclic run_queue scatter stop_requested take_runs".split()
 _PRIMITIVES = (
     "any_lane both copysign either exponent_mantissa fabs finite floor maximum minimum negate "
     "offset power_of_two reciprocal_seed select sqrt"

@@ -1,7 +1,6 @@
 """The lane language on the CPU: the queue of runs, and lanes from and to memory.
 
-``control`` is an array of 64-bit integers shared by all threads of a call: the number of the next
-run to hand out, a flag that asks to stop, the number of runs, and how many are taken at a time.
+The array ``control`` is shared by all threads of a call (`cubie_kernels.lane.abi.Control`).
 """
 
 from __future__ import annotations
@@ -10,13 +9,12 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from cubie_kernels.lane.abi import Control
 from cubie_kernels.lane.cpu_types import I32, I64, Index, Mask, Real
-
-NEXT, STOP, RUNS, CHUNK = range(4)
 
 
 def _field(builder, control, number):
-    return builder.gep(control, [ir.Constant(I64, number)])
+    return builder.gep(control, [ir.Constant(I64, int(number))])
 
 
 @intrinsic
@@ -29,8 +27,8 @@ def take_runs(typing, run, mask, control, queue):
 
     def emit(context, builder, sig, args):
         lanes, wanted, control, queue = args
-        runs = builder.load(_field(builder, control, RUNS))
-        chunk = builder.load(_field(builder, control, CHUNK))
+        runs = builder.load(_field(builder, control, Control.RUNS))
+        chunk = builder.load(_field(builder, control, Control.CHUNK))
         end_at = _field(builder, queue, 1)
         for lane in range(run.w):
             position = ir.Constant(I32, lane)
@@ -48,7 +46,7 @@ def take_runs(typing, run, mask, control, queue):
 
             builder.position_at_end(fetch)
             start = builder.atomic_rmw(
-                "add", _field(builder, control, NEXT), chunk, ordering="monotonic"
+                "add", _field(builder, control, Control.NEXT), chunk, ordering="monotonic"
             )
             start = builder.select(builder.icmp_signed("<", start, runs), start, runs)
             stop = builder.add(start, chunk)
@@ -76,11 +74,25 @@ def take_runs(typing, run, mask, control, queue):
 
 
 @intrinsic
+def run_queue(typing):
+    """Return an empty range of runs, private to this call."""
+
+    def emit(context, builder, sig, args):
+        with builder.goto_entry_block():
+            pointer = builder.alloca(I64, size=ir.Constant(I32, 2))
+        for i in range(2):
+            builder.store(ir.Constant(I64, 0), _field(builder, pointer, i))
+        return pointer
+
+    return types.CPointer(types.int64)(), emit
+
+
+@intrinsic
 def stop_requested(typing, control):
     """Tell whether the caller has asked the kernel to stop."""
 
     def emit(context, builder, sig, args):
-        flag = builder.load_atomic(_field(builder, args[0], STOP), "monotonic", 8)
+        flag = builder.load_atomic(_field(builder, args[0], Control.STOP), "monotonic", 8)
         return builder.icmp_signed("!=", flag, ir.Constant(I64, 0))
 
     return types.boolean(control), emit
@@ -175,8 +187,10 @@ def scatter(typing, array, first, index, mask, value):
             item = args[4]
             if isinstance(value, (Real, Index)):
                 item = builder.extract_element(args[4], position)
-            if isinstance(value, Index) and target.width < 64:
-                item = builder.trunc(item, target)
+                if isinstance(value, Index) and target.width < 64:
+                    item = builder.trunc(item, target)
+            else:
+                item = context.cast(builder, item, sig.args[4], element)
             where = builder.extract_element(args[2], position)
             builder.store(item, builder.gep(base, [where]))
 

@@ -39,9 +39,9 @@ class Real(types.Type):
         return f"v{self.w}f{self.bits}"
 
     @property
-    def bytes(self) -> int:
-        """Size of the vector in bytes."""
-        return self.bits * self.w // 8
+    def alignment(self) -> int:
+        """Alignment of the vector in memory, in bytes."""
+        return min(64, self.bits * self.w // 8)
 
 
 class Mask(types.Type):

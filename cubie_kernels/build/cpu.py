@@ -1,0 +1,177 @@
+"""Compiling a kernel module for this machine's CPU, and loading the machine code.
+
+A compiled kernel is one object file with one entry, which takes plain pointers. Loading it needs
+neither Numba nor the module's text.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from cubie_kernels.errors import BuildError
+
+__all__ = ["CpuCode", "compile_object", "default_width", "host", "load_object"]
+
+_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the machine code depends on."""
+
+    triple: str
+    cpu: str
+    features: str
+
+    @property
+    def vector_bytes(self) -> int:
+        """Size of the largest vector register."""
+        if "+avx512f" in self.features.split(","):
+            return 64
+        return 32 if "+avx2" in self.features.split(",") else 16
+
+
+def host() -> Host:
+    """Return the CPU that kernels are compiled for."""
+    features = llvm.get_host_cpu_features()
+    return Host(llvm.get_process_triple(), llvm.get_host_cpu_name(), features.flatten())
+
+
+def default_width(bits: int) -> int:
+    """Return the lanes of a register for reals of ``bits`` bits."""
+    return host().vector_bytes * 8 // bits
+
+
+class CpuCode:
+    """A loaded kernel.
+
+    Attributes
+    ----------
+    call : callable
+        The entry; takes the addresses of its arrays and releases the interpreter lock.
+    """
+
+    def __init__(self, engine: Any, address: int, arguments: int) -> None:
+        self._engine = engine  # owns the machine code
+        # Numba's calling convention: place of the result, place of an exception, arguments.
+        self._entry = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * (arguments + 2))(address)
+
+    def call(self, *addresses: int) -> None:
+        """Run the kernel."""
+        result, fault = ctypes.c_void_p(), ctypes.c_void_p()
+        code = self._entry(ctypes.addressof(result), ctypes.addressof(fault), *addresses)
+        if code != 0:
+            raise BuildError(f"The kernel returned the code {code}, which it never should.")
+
+
+def _import(path: Path, name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise BuildError(f"Cannot read the kernel module {path}.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules[name]
+    return module
+
+
+def _signature(bits: int, width: int) -> tuple[Any, ...]:
+    """Return the types of the entry's arguments; see `cubie_kernels.run.cpu`."""
+    from numba.core import types
+
+    from cubie_kernels.lane.cpu_types import Array, Real
+
+    real = Real(bits, width)
+    reals, doubles = types.CPointer(real.scalar), types.CPointer(types.float64)
+    int64s, int32s = types.CPointer(types.int64), types.CPointer(types.int32)
+    return (
+        int64s,  # control
+        doubles,  # settings
+        int64s,  # columns
+        reals,  # values
+        reals,  # parameters
+        reals,  # initial
+        reals,  # rtol
+        reals,  # atol
+        doubles,  # save_at
+        reals,  # final_state
+        reals,  # final_observables
+        doubles,  # final_time
+        types.CPointer(types.uint8),  # status
+        int32s,  # accepted
+        int32s,  # rejected
+        reals,  # states
+        reals,  # observables
+        Array(real),  # arena
+    )
+
+
+def compile_object(path: Path, name: str, bits: int, width: int) -> tuple[bytes, str]:
+    """Compile the entry of the kernel module in ``path``.
+
+    Returns
+    -------
+    bytes, str
+        The object file, and the symbol of its entry.
+
+    Raises
+    ------
+    BuildError
+        If Numba refuses the module; the path of the module is in the message.
+    """
+    from numba.core import compiler, cpu, registry, types
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.errors import NumbaError
+
+    target = registry.cpu_target
+    flags = compiler.Flags()
+    flags.no_compile = True
+    flags.no_cpython_wrapper = True
+    flags.no_cfunc_wrapper = True
+    flags.error_model = "numpy"
+    flags.fastmath = cpu.FastMathOptions({"contract", "arcp", "nsz"})
+    try:
+        module = _import(path, name)
+        compiled = compiler.compile_extra(
+            target.typing_context,
+            target.target_context,
+            module.integrate,
+            _signature(bits, width),
+            types.void,
+            flags,
+            {},
+        )
+    except NumbaError as fault:
+        raise BuildError(f"The kernel module {path} does not compile: {fault}") from fault
+    library: Any = compiled.library
+    with global_compiler_lock:
+        library.finalize()
+        machine = target.target_context.codegen()._tm
+        return machine.emit_object(library._final_module), compiled.fndesc.llvm_func_name
+
+
+def load_object(code: bytes, symbol: str, arguments: int) -> CpuCode:
+    """Load an object file made by `compile_object` into this process."""
+    with _LOCK:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        machine = llvm.Target.from_default_triple().create_target_machine(
+            opt=3, codemodel="jitdefault", jit=True
+        )
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        engine.finalize_object()
+        address = engine.get_function_address(symbol)
+    if not address:
+        raise BuildError(f"The kernel's entry {symbol!r} is not in its object file.")
+    return CpuCode(engine, address, arguments)

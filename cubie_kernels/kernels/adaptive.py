@@ -1,0 +1,134 @@
+"""The integration loop with adaptive steps: a lane that ends its run takes the next one."""
+
+
+def save_passed(
+    t, h, t_new, due, save_at, next_save, position, run, runs, times,
+    states, observables, y, y_new, k, p, o, between,
+):
+    """Write the saved times that the step from ``t`` to ``t_new`` has passed."""
+    dense_stages(t, h, y, p, k, between)
+    while any_lane(due):
+        theta = real(next_save - t) / h
+        dense_output(theta, h, y, y_new, k, between)
+        at_end = next_save >= t_new
+        for i in range(N):
+            between[i] = select(at_end, y_new[i], between[i])
+        store_row(
+            states, observables, times, runs, position * runs + run, due, next_save, between, p, o
+        )
+        position = count_if(position, due)
+        next_save = gather(save_at, 0, position, due, next_save)
+        due = both(due, next_save <= t_new)
+    return next_save, position
+
+
+def integrate(
+    control, settings, columns, values, parameters, initial, rtol, atol, save_at,
+    final_state, final_observables, final_time, status, accepted, rejected,
+    states, observables, arena,
+):
+    """Integrate all runs that the shared counter in ``control`` hands out."""
+    shared, persistent = open_arena(arena)
+    y = LOOP_STATE
+    y_new = LOOP_PROPOSED_STATE
+    p = LOOP_PARAMETERS
+    o = LOOP_OBSERVABLES
+    k = ERK_STAGE_RHS
+    between = ERK_STAGE_ACCUMULATOR
+    runs = control[RUNS]
+    times = control[TIMES]
+    most_steps = control[MAX_STEPS]
+    t0 = settings[T0]
+    t1 = settings[T1]
+    dt_min = real(settings[DT_MIN])
+    dt_max = real(settings[DT_MAX])
+    for i in range(P):
+        p[i] = real(parameters[i])
+    queue = run_queue()
+    nothing = integers(0)
+    run = take_runs(nothing, nothing < 1, control, queue)
+    active = run < runs
+    fresh = active
+    retry = nothing < 0
+    taken = nothing
+    refused = nothing
+    position = nothing
+    t = wide(t0)
+    next_save = wide(t0)
+    h = real(1.0)
+    e_1 = real(0.0)
+    e_2 = real(0.0)
+    ratio_1 = real(0.0)
+    while any_lane(active):
+        if any_lane(fresh):
+            load_run(run, fresh, columns, values, initial, y, p)
+            t = select(fresh, wide(t0), t)
+            start_derivative(t, fresh, y, p, k)
+            if settings[DT] > 0.0:
+                h = select(fresh, real(settings[DT]), h)
+            else:
+                h = select(fresh, first_step(t, y, p, k, y_new, rtol, atol), h)
+            h = smaller(larger(h, dt_min), dt_max)
+            taken = select(fresh, 0, taken)
+            refused = select(fresh, 0, refused)
+            retry = both(retry, negate(fresh))
+            e_1 = select(fresh, 0.0, e_1)
+            e_2 = select(fresh, 0.0, e_2)
+            ratio_1 = select(fresh, 0.0, ratio_1)
+            if SAVES:
+                position = select(fresh, 0, position)
+                next_save = gather(save_at, 0, position, fresh, next_save)
+                due = both(fresh, next_save <= t0)
+                if any_lane(due):
+                    store_row(
+                        states, observables, times, runs, position * runs + run, due, t, y, p, o
+                    )
+                    position = count_if(position, due)
+                    next_save = gather(save_at, 0, position, due, next_save)
+        left = t1 - t
+        ahead = wide(h)
+        last = ahead >= left
+        step = select(last, real(left), h)
+        erk_stages(t, step, y, p, k, y_new)
+        q = erk_error(step, y, y_new, k, rtol, atol)
+        valid = both(all_finite(y_new), finite(q))
+        accept = both(valid, q <= 1.0)
+        e = log2_error(q)
+        ratio = log2_ratio(accept, valid, retry, e, e_1, e_2, ratio_1)
+        h = smaller(step * exp2_estimate(ratio), dt_max)
+        t_new = select(last, t1, t + ahead)
+        if SAVES:
+            due = both(both(active, accept), next_save <= t_new)
+            if any_lane(due):
+                next_save, position = save_passed(
+                    t, step, t_new, due, save_at, next_save, position, run, runs, times,
+                    states, observables, y, y_new, k, p, o, between,
+                )
+        t = select(accept, t_new, t)
+        for i in range(N):
+            y[i] = select(accept, y_new[i], y[i])
+            k[i] = select(accept, k[(STAGES - 1) * N + i], k[i])
+        e_2 = select(accept, e_1, e_2)
+        e_1 = select(accept, e, e_1)
+        ratio_1 = select(accept, ratio, ratio_1)
+        taken = count_if(taken, accept)
+        refused = count_if(refused, negate(accept))
+        retry = negate(accept)
+        done = both(accept, last)
+        stuck = both(retry, h < dt_min)
+        ended = both(active, either(either(done, stuck), taken + refused >= most_steps))
+        h = larger(h, dt_min)
+        fresh = ended
+        if any_lane(ended):
+            code = select(done, SUCCESS, select(stuck, select(valid, STEP_TOO_SMALL, integers(NONFINITE)), STEP_BUDGET))
+            store_end(
+                final_state, final_observables, final_time, status, accepted, rejected,
+                runs, run, ended, t, y, p, o, code, taken, refused,
+            )
+            if SAVES:
+                store_missing(states, observables, times, runs, run, ended, position)
+            run = take_runs(run, ended, control, queue)
+            active = run < runs
+            fresh = both(fresh, active)
+        if stop_requested(control):
+            active = both(active, run < 0)

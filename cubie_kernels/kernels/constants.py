@@ -1,0 +1,86 @@
+"""The numbers that the kernel source is specialised on."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from cubie_kernels.kernels.controllers import Controller
+from cubie_kernels.lane.abi import Control, Setting
+from cubie_kernels.lane.specialise import Code
+from cubie_kernels.methods.tableau import Tableau
+from cubie_kernels.status import Status
+
+__all__ = ["abi_constants", "controller_constants", "tableau_constants"]
+
+
+def abi_constants() -> dict[str, Any]:
+    """Return the places of host data and the codes of statuses."""
+    names: dict[str, Any] = {}
+    for kind in (Control, Setting, Status):
+        names.update({member.name: int(member) for member in kind})
+    return names
+
+
+def tableau_constants(tableau: Tableau, states: int) -> dict[str, Any]:
+    """Return the coefficients of a method, with its last stage at the new state."""
+    a = [row[:i] for i, row in enumerate(tableau.a)]
+    c = list(tableau.c)
+    added = 0 if tableau.fsal else 1
+    if added:
+        a.append(tableau.b)
+        c.append(1.0)
+    stages = len(a)
+    names: dict[str, Any] = {
+        "N": states,
+        "STAGES": stages,
+        "ORDER": tableau.order,
+        "A": tuple(a),
+        "C": tuple(c),
+        "ERROR": _padded(tableau.error, stages),
+        "ERROR_2": _padded(tableau.error_2, stages),
+        "DENSE_A": (),
+        "DENSE_C": (),
+        "DENSE_WEIGHTS": (),
+        "DENSE_USED": (),
+        "DENSE_DEGREE": 0,
+        "DENSE_STAGES": 0,
+    }
+    dense = tableau.dense
+    if dense is not None:
+        own = tableau.stages
+        blank = (0.0,) * added
+        zeros = ((0.0,) * len(dense.weights[0]),) * added
+        weights = (*dense.weights[:own], *zeros, *dense.weights[own:])
+        names |= {
+            "DENSE_A": tuple((*row[:own], *blank, *row[own:]) for row in dense.extra_a),
+            "DENSE_C": dense.extra_c,
+            "DENSE_WEIGHTS": weights,
+            "DENSE_USED": tuple(any(row) for row in weights),
+            "DENSE_DEGREE": len(weights[0]),
+            "DENSE_STAGES": len(dense.extra_c),
+        }
+    return names
+
+
+def _padded(weights: tuple[float, ...] | None, stages: int) -> tuple[float, ...]:
+    if weights is None:
+        return ()
+    return (*weights, *(0.0,) * (stages - len(weights)))
+
+
+def controller_constants(controller: Controller, tableau: Tableau, precision: str) -> dict[str, Any]:
+    """Return the exponents of a controller for the order of a method's error estimate."""
+    k = min(tableau.order, tableau.embedded_order or tableau.order) + 1
+    return {
+        "BETA_1": controller.beta[0] / k,
+        "BETA_2": controller.beta[1] / k,
+        "BETA_3": controller.beta[2] / k,
+        "ALPHA": controller.alpha,
+        "BETA_REJECT": 1.0 / k,
+        "LOG2_SAFETY": math.log2(controller.safety),
+        "LOG2_MIN_FACTOR": math.log2(controller.min_factor),
+        "LOG2_MAX_FACTOR": math.log2(controller.max_factor),
+        "TINY": {"float16": 1e-6, "float32": 1e-36, "float64": 1e-300}[precision],
+        "NAN": Code("nan"),
+    }

@@ -1,0 +1,83 @@
+"""Explicit Runge–Kutta steps.
+
+A method that is not FSAL (first same as last) has its weights appended as one more stage, so that
+the last row of ``A`` always gives the new state and the last stage its derivative.
+"""
+
+
+def erk_stages(t, h, y, p, k, y_new):
+    """Compute the stages of a step from ``y``, whose derivative is in the first rows of ``k``.
+
+    On return ``y_new`` holds the state at ``t + h`` and the last rows of ``k`` its derivative.
+    """
+    for s in unroll(range(1, STAGES)):
+        for i in range(N):
+            if UNIFORM_STEP:
+                y_new[i] = total(((h * A[s][j]) * k[j * N + i] for j in range(s)), start=y[i])
+            else:
+                y_new[i] = y[i] + h * total(A[s][j] * k[j * N + i] for j in range(s))
+        rhs(real(t + wide(C[s] * h)), y_new, p, offset(k, s * N))
+
+
+def erk_error(h, y, y_new, k, rtol, atol):
+    """Return the square of the error norm: the mean of squares of error over tolerance."""
+    q = real(0.0)
+    r = real(0.0)
+    for i in range(N):
+        size = larger(fabs(y[i]), fabs(y_new[i]))
+        weight = h * reciprocal(atol[i] + rtol[i] * size)
+        e = weight * total(ERROR[j] * k[j * N + i] for j in range(STAGES))
+        q = q + e * e
+        if ERROR_2:
+            e_2 = weight * total(ERROR_2[j] * k[j * N + i] for j in range(STAGES))
+            r = r + e_2 * e_2
+    if ERROR_2:
+        # Hairer's combination of the fifth- and third-order estimates of DOP853.
+        q = q * q / larger(q + 0.01 * r, real(TINY))
+    return q * (1.0 / N)
+
+
+def all_finite(y):
+    """Return the lanes in which every component is a finite number."""
+    good = finite(y[0])
+    for i in range(1, N):
+        good = both(good, finite(y[i]))
+    return good
+
+
+def dense_stages(t, h, y, p, k, stage):
+    """Compute the further stages that the method's own interpolant needs."""
+    for s in unroll(range(len(DENSE_A))):
+        for i in range(N):
+            stage[i] = y[i] + h * total(
+                DENSE_A[s][j] * k[j * N + i] for j in range(STAGES + s)
+            )
+        rhs(real(t + wide(DENSE_C[s] * h)), stage, p, offset(k, (STAGES + s) * N))
+
+
+def dense_output(theta, h, y, y_new, k, result):
+    """Interpolate the state at ``t + theta * h``.
+
+    The weight of each stage is a polynomial in theta without constant term; without coefficients
+    of its own a method gets the cubic Hermite interpolant.
+    """
+    if DENSE_WEIGHTS:
+        for i in range(N):
+            result[i] = y[i]
+        for j in unroll(range(len(DENSE_WEIGHTS))):
+            if DENSE_USED[j]:
+                weight = real(0.0)
+                for d in unroll(range(DENSE_DEGREE)):
+                    weight = weight * theta + DENSE_WEIGHTS[j][DENSE_DEGREE - 1 - d]
+                weight = weight * theta * h
+                for i in range(N):
+                    result[i] = result[i] + weight * k[j * N + i]
+    else:
+        rest = 1.0 - theta
+        a = theta * theta * (3.0 - 2.0 * theta)
+        b = theta * rest * rest * h
+        c = theta * theta * rest * h
+        for i in range(N):
+            rise = y_new[i] - y[i]
+            slope = b * k[i] - c * k[(STAGES - 1) * N + i]
+            result[i] = y[i] + a * rise + slope

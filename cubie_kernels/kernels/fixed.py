@@ -1,0 +1,96 @@
+"""The integration loop with fixed steps: all lanes of a register take the same ones."""
+
+
+def save_passed(
+    t, h, t_new, alive, save_at, saved, run, runs, times,
+    states, observables, y, y_new, k, p, o, between,
+):
+    """Write the saved times that the step from ``t`` to ``t_new`` has passed; return the next."""
+    dense_stages(t, h, y, p, k, between)
+    while saved < times and save_at[saved] <= t_new:
+        theta = real(save_at[saved] - t) / h
+        dense_output(theta, h, y, y_new, k, between)
+        if save_at[saved] >= t_new:
+            for i in range(N):
+                between[i] = y_new[i]
+        store_row(
+            states, observables, times, runs, saved * runs + run, alive,
+            save_at[saved], between, p, o,
+        )
+        saved += 1
+    return saved
+
+
+def integrate(
+    control, settings, columns, values, parameters, initial, rtol, atol, save_at,
+    final_state, final_observables, final_time, status, accepted, rejected,
+    states, observables, arena,
+):
+    """Integrate all runs that the shared counter in ``control`` hands out."""
+    shared, persistent = open_arena(arena)
+    y = LOOP_STATE
+    y_new = LOOP_PROPOSED_STATE
+    p = LOOP_PARAMETERS
+    o = LOOP_OBSERVABLES
+    k = ERK_STAGE_RHS
+    between = ERK_STAGE_ACCUMULATOR
+    runs = control[RUNS]
+    times = control[TIMES]
+    for i in range(P):
+        p[i] = real(parameters[i])
+    queue = run_queue()
+    nothing = integers(0)
+    run = take_runs(nothing, nothing < 1, control, queue)
+    alive = run < runs
+    while any_lane(alive):
+        load_run(run, alive, columns, values, initial, y, p)
+        t = settings[T0]
+        start_derivative(t, alive, y, p, k)
+        saved = 0
+        if SAVES:
+            while saved < times and save_at[saved] <= t:
+                store_row(
+                    states, observables, times, runs, saved * runs + run, alive, t, y, p, o
+                )
+                saved += 1
+        for phase in range(2):
+            steps = control[PART_STEPS] if phase else control[FULL_STEPS]
+            h = real(settings[DT_PART] if phase else settings[DT])
+            for s in range(steps):
+                if stop_requested(control):
+                    return
+                t_new = settings[T0] + (s + 1) * settings[DT]
+                if phase + s + 1 >= control[FULL_STEPS] + control[PART_STEPS] or phase:
+                    t_new = settings[T1]
+                erk_stages(t, h, y, p, k, y_new)
+                lost = both(alive, negate(all_finite(y_new)))
+                if any_lane(lost):
+                    store_end(
+                        final_state, final_observables, final_time, status, accepted, rejected,
+                        runs, run, lost, t, y, p, o, NONFINITE,
+                        integers(s + phase * control[FULL_STEPS]), integers(0),
+                    )
+                    if SAVES:
+                        store_missing(
+                            states, observables, times, runs, run, lost, integers(saved)
+                        )
+                    alive = both(alive, negate(lost))
+                    if not any_lane(alive):
+                        break
+                if SAVES:
+                    if saved < times and save_at[saved] <= t_new:
+                        saved = save_passed(
+                            t, h, t_new, alive, save_at, saved, run, runs, times,
+                            states, observables, y, y_new, k, p, o, between,
+                        )
+                t = t_new
+                for i in range(N):
+                    y[i] = y_new[i]
+                    k[i] = k[(STAGES - 1) * N + i]
+        store_end(
+            final_state, final_observables, final_time, status, accepted, rejected,
+            runs, run, alive, t, y, p, o, SUCCESS,
+            integers(control[FULL_STEPS] + control[PART_STEPS]), integers(0),
+        )
+        run = take_runs(run, run >= 0, control, queue)
+        alive = run < runs

@@ -1,0 +1,31 @@
+"""Places of the numbers in the arrays that host code hands to a kernel."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["Control", "Setting"]
+
+
+class Control(IntEnum):
+    """64-bit integers shared by all threads of a call."""
+
+    NEXT = 0  # the next run to hand out
+    STOP = 1  # not 0 asks all threads to return
+    RUNS = 2  # number of runs
+    CHUNK = 3  # runs that a thread takes at a time
+    TIMES = 4  # number of saved times
+    MAX_STEPS = 5  # attempted steps that a run may use
+    FULL_STEPS = 6  # steps of the full length, when the step is fixed
+    PART_STEPS = 7  # 1 if a shorter step completes the span
+
+
+class Setting(IntEnum):
+    """64-bit reals of a call."""
+
+    T0 = 0
+    T1 = 1
+    DT = 2  # the step, or the first step; 0 asks for a guess
+    DT_MIN = 3
+    DT_MAX = 4
+    DT_PART = 5  # length of the shorter last step, when the step is fixed

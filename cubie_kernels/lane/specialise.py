@@ -1,0 +1,246 @@
+"""Partial evaluation of kernel source.
+
+An algorithm is ordinary Python over free upper-case names (``STAGES``, ``A``, ``N``). `specialise`
+binds these to values and returns the text of the function with
+
+* loops over ``unroll(range(...))`` written out,
+* ``total(term for j in range(...))`` written as a sum without its zero terms
+  (``start=`` gives the number that the sum begins with),
+* constant expressions folded, multiplications by 0 and 1 dropped, dead branches removed.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import operator
+import textwrap
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any, NamedTuple
+
+from cubie_kernels.errors import BuildError
+
+__all__ = ["Code", "specialise"]
+
+
+class Code(NamedTuple):
+    """A value that is put into the source as an expression."""
+
+    text: str
+
+
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+
+
+class _NotConstantError(Exception):
+    """The expression is not known before the kernel runs."""
+
+
+def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    """Return the value of a constant expression or raise `_NotConstantError`."""
+
+    def value(part: ast.expr) -> Any:
+        return _evaluate(part, names)
+
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Name() if node.id in names and not isinstance(names[node.id], Code):
+            return names[node.id]
+        case ast.BinOp() if type(node.op) in _BINARY:
+            return _BINARY[type(node.op)](value(node.left), value(node.right))
+        case ast.UnaryOp(op=ast.USub()):
+            return -value(node.operand)
+        case ast.UnaryOp(op=ast.Not()):
+            return not value(node.operand)
+        case ast.Compare(ops=[op], comparators=[right]) if type(op) in _COMPARE:
+            return _COMPARE[type(op)](value(node.left), value(right))
+        case ast.BoolOp():
+            parts = [value(part) for part in node.values]
+            return all(parts) if isinstance(node.op, ast.And) else any(parts)
+        case ast.Subscript():
+            return value(node.value)[value(node.slice)]
+        case ast.Call(func=ast.Name(id="range"), keywords=[]):
+            return range(*[value(argument) for argument in node.args])
+        case ast.Call(func=ast.Name(id="len"), args=[argument]):
+            return len(value(argument))
+    raise _NotConstantError
+
+
+def _literal(value: Any) -> ast.expr:
+    return ast.parse(repr(value), mode="eval").body
+
+
+def _is(node: ast.expr, number: float) -> bool:
+    return (
+        isinstance(node, ast.Constant)
+        and type(node.value) in (int, float)
+        and node.value == number
+    )
+
+
+class _Specialiser(ast.NodeTransformer):
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self.names = dict(names)
+
+    # ------------------------------------------------------------------------- expressions
+    def _fold(self, node: ast.expr) -> ast.expr:
+        try:
+            value = _evaluate(node, self.names)
+        except _NotConstantError:
+            return self.generic_visit(node)  # type: ignore[return-value]
+        if isinstance(value, (bool, int, float)):
+            return _literal(value)
+        return self.generic_visit(node)  # type: ignore[return-value]
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if isinstance(node.ctx, ast.Store):
+            return node
+        value = self.names.get(node.id)
+        if isinstance(value, Code):
+            return ast.parse(value.text, mode="eval").body
+        return self._fold(node)
+
+    visit_Subscript = visit_UnaryOp = visit_Compare = visit_BoolOp = _fold
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        folded = self._fold(node)
+        if not isinstance(folded, ast.BinOp):
+            return folded
+        left, right = folded.left, folded.right
+        match folded.op:
+            case ast.Add() if _is(left, 0):
+                return right
+            case ast.Add() | ast.Sub() if _is(right, 0):
+                return left
+            case ast.Mult() if _is(left, 0) or _is(right, 0):
+                return ast.Constant(0.0)
+            case ast.Mult() if _is(left, 1):
+                return right
+            case ast.Mult() | ast.Div() if _is(right, 1):
+                return left
+        return folded
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        if not (isinstance(node.func, ast.Name) and node.func.id == "total"):
+            return self._fold(node)
+        generator = node.args[0]
+        if not isinstance(generator, ast.GeneratorExp):
+            raise BuildError(f"total() takes a generator expression, not {ast.unparse(node)}")
+        loop = generator.generators[0]
+        terms = [self.visit(keyword.value) for keyword in node.keywords]
+        for term in self._each(loop.target, self._range(loop.iter), generator.elt):
+            if not _is(term, 0):
+                terms.append(term)
+        result: ast.expr = terms[0] if terms else ast.Constant(0.0)
+        for term in terms[1:]:
+            result = ast.BinOp(result, ast.Add(), term)
+        return result
+
+    # ---------------------------------------------------------------------------- statements
+    def _range(self, node: ast.expr) -> range:
+        try:
+            return _evaluate(node, self.names)
+        except _NotConstantError:
+            raise BuildError(f"the range {ast.unparse(node)} is not known at build time") from None
+
+    def _each(self, target: ast.expr, values: range, body: Any) -> list[Any]:
+        """Specialise ``body`` once for every value of the loop variable."""
+        if not isinstance(target, ast.Name):
+            raise BuildError(f"an unrolled loop takes one variable, not {ast.unparse(target)}")
+        outer = self.names.get(target.id)
+        results = []
+        for value in values:
+            self.names[target.id] = value
+            fresh = copy.deepcopy(body)
+            results.append(self._block(fresh) if isinstance(fresh, list) else self.visit(fresh))
+        self.names.pop(target.id, None)
+        if outer is not None:
+            self.names[target.id] = outer
+        return results
+
+    def _block(self, statements: list[ast.stmt]) -> list[ast.stmt]:
+        result: list[ast.stmt] = []
+        for statement in statements:
+            visited = self.visit(statement)
+            if isinstance(visited, list):
+                result.extend(visited)
+            elif visited is not None:
+                result.append(visited)
+        return result
+
+    def visit_For(self, node: ast.For) -> ast.stmt | list[ast.stmt]:
+        match node.iter:
+            case ast.Call(func=ast.Name(id="unroll"), args=[values]):
+                copies = self._each(node.target, self._range(values), node.body)
+                return [statement for block in copies for statement in block]
+        node.iter = self.visit(node.iter)
+        node.body = self._block(node.body)
+        return node if node.body else []
+
+    def visit_If(self, node: ast.If) -> ast.stmt | list[ast.stmt]:
+        try:
+            taken = _evaluate(node.test, self.names)
+        except _NotConstantError:
+            node.test = self.visit(node.test)
+            node.body = self._block(node.body) or [ast.Pass()]
+            node.orelse = self._block(node.orelse)
+            return node
+        return self._block(node.body if taken else node.orelse)
+
+    def visit_While(self, node: ast.While) -> ast.stmt:
+        node.test = self.visit(node.test)
+        node.body = self._block(node.body) or [ast.Pass()]
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
+        node.body = self._block(node.body)
+        return node
+
+
+def specialise(function: FunctionType, names: Mapping[str, Any]) -> str:
+    """Return the text of ``function`` with ``names`` bound.
+
+    Parameters
+    ----------
+    function : function
+        A function of the lane language.
+    names : Mapping[str, Any]
+        Values of its free upper-case names: numbers, truth values, nested tuples of them, or
+        `Code`.
+
+    Returns
+    -------
+    str
+        Python source of the specialised function.
+
+    Raises
+    ------
+    BuildError
+        If an unrolled range is not constant, or an upper-case name stays unbound.
+    """
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    tree = ast.fix_missing_locations(_Specialiser(names).visit(tree))
+    unbound = sorted(
+        {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id.isupper()}
+    )
+    if unbound:
+        raise BuildError(f"{function.__name__}: no value given for {', '.join(unbound)}")
+    return ast.unparse(tree)
