@@ -70,14 +70,14 @@ class Allocator:
         Returns
         -------
         ndarray of shape (size,) or (size, lanes)
-            A view of the array it lives in; when local, a new array of zeros.
+            A view of the array it lives in; when local or empty, a new array of zeros.
 
         Raises
         ------
         RegistryError
             If the array it lives in is missing, too short, or cannot be viewed in the precision.
         """
-        if self.kind == "local":
+        if self.kind == "local" or not self.size:
             like = shared if shared is not None else persistent
             lanes = () if like is None else like.shape[1:]
             return np.zeros((self.size, *lanes), dtype=self.precision)
