@@ -89,8 +89,9 @@ def get_method(name: str) -> Tableau:
     if found is None:
         legal = [tableau.name for tableau in _TABLEAUS]
         spelled = [alias for tableau in _TABLEAUS for alias in (tableau.name, *tableau.aliases)]
+        hint = nearest(str(name).lower().replace("_", "-"), spelled)
         raise InputError(
-            f"There is no method {name!r}.{nearest(str(name).lower(), spelled)} "
+            f"There is no method {name!r}.{hint} "
             f"Legal are {', '.join(legal)}; methods() lists them with their other names."
         )
     return found
