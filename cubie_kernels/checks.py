@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -189,13 +191,23 @@ def _evenly(t0: float, t1: float, distance: float) -> NDArray[np.float64]:
         )
     parts = round(ratio)
     slack = 4 * _EPS * (ratio + (abs(t0) + abs(t1)) / distance)
-    if abs(ratio - parts) <= slack:
-        times = t0 + np.arange(parts + 1, dtype=np.float64) * span / parts
+    divides = abs(ratio - parts) <= slack
+    times = _multiples(t0, distance, parts if divides else int(ratio))
+    if divides:
         times[-1] = t1
-    else:
-        times = t0 + np.arange(int(ratio) + 1, dtype=np.float64) * distance
     times.flags.writeable = False
     return times
+
+
+def _multiples(start: float, distance: float, most: int) -> NDArray[np.float64]:
+    """Return ``start + i*distance``; numbers of few decimals give what one would write: 0.3."""
+    index = np.arange(most + 1, dtype=np.float64)
+    first, step = Fraction(repr(start)), Fraction(repr(distance))
+    shared = math.lcm(first.denominator, step.denominator)
+    whole, stride = int(first * shared), int(step * shared)
+    if max(shared, abs(whole), abs(whole + most * stride), most * stride) < 2**53:
+        return (whole + index * stride) / shared
+    return start + index * distance
 
 
 def tolerance(
