@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from cubie_kernels.errors import EquationError
 from cubie_kernels.model.functions import FUNCTIONS, SPECIAL
 from cubie_kernels.model.graph import LEAVES, Builder
-from cubie_kernels.model.scan import Statement, Text
+from cubie_kernels.model.scan import Statement, Text, Token
 
 __all__ = ["Converter"]
 
@@ -20,6 +20,7 @@ MOST_DEEP = 100
 
 _BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}
 _COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
+_TOO_DEEP = "This equation is too deeply nested: define parts of it on lines of their own."
 _PIECE = "Piecewise takes pairs: Piecewise((value, condition), ..., (value, True))."
 
 
@@ -38,7 +39,7 @@ class Converter:
 
     def __init__(self, text: Text, builder: Builder, lookup: Callable[[str], int]) -> None:
         self._text, self._builder, self._lookup = text, builder, lookup
-        self._first_line, self._depth = 1, 0
+        self._start, self._first_line, self._depth = Token("op", "=", 1, 0), 1, 0
         self._no_value: dict[int, tuple[int, int, int]] = {}
         self._rules: dict[type, Callable[[Any], int]] = {
             ast.Constant: self._constant,
@@ -59,8 +60,12 @@ class Converter:
         EquationError
             With the line and a caret, for what is no expression of numbers and conditions.
         """
-        self._first_line, self._depth = statement.equals.line, 0
-        return self._any(self._parsed(statement))
+        self._start, self._depth = statement.right[0], 0
+        self._first_line = statement.equals.line
+        try:
+            return self._any(self._parsed(statement))
+        except RecursionError:
+            self._text.fail_at(_TOO_DEEP, statement.left[0])
 
     def check_finite(self, at: int) -> None:
         """Raise an ``EquationError`` if a node is known beforehand to have no finite value."""
@@ -78,11 +83,7 @@ class Converter:
         try:
             return ast.parse("\n".join(lines) + ")", mode="eval").body
         except (RecursionError, MemoryError):
-            self._text.fail_at(
-                "This equation is too long or too deeply nested: define parts of it on lines of "
-                "their own.",
-                statement.left[0],
-            )
+            self._text.fail_at(_TOO_DEEP, statement.left[0])
         except SyntaxError as fault:
             line = min(equals.line + (fault.lineno or 1) - 1, last.line)
             column = max(0, (fault.offset or 1) - 1)
@@ -99,25 +100,26 @@ class Converter:
             self._illegal(tree)
         self._depth += 1
         if self._depth > MOST_DEEP:
-            self._fail(
-                tree,
-                f"More than {MOST_DEEP} expressions inside each other: define parts on lines of "
-                "their own.",
-            )
+            self._fail(tree, _TOO_DEEP)
         at = rule(tree)
         self._depth -= 1
+        self._note(at, tree)
+        return at
+
+    def _note(self, at: int, tree: ast.expr) -> None:
+        """Remember where a node came from that is known beforehand to have no finite value."""
         node = self._builder.nodes[at]
         if node.op not in LEAVES:
             values = [self._builder.literal(arg) for arg in node.args]
             if None not in values or (node.op == "/" and values[1] == 0.0):
                 self._no_value.setdefault(at, self._place(tree))
-        return at
 
     def _number(self, tree: ast.expr) -> int:
         at = self._any(tree)
         if self._builder.is_mask(at):
-            shown = ast.unparse(tree)
-            shown = shown if len(shown) < 40 else "condition"
+            line, column, width = self._place(tree)
+            shown = self._text.lines[line - 1][column : column + width]
+            shown = shown if width < 40 and tree.lineno == tree.end_lineno else "condition"
             self._fail(
                 tree,
                 "A condition is not a number. To choose numbers by it, write "
@@ -156,9 +158,7 @@ class Converter:
             at = (
                 self._builder.power(at, right) if op == "**" else self._builder.apply(op, at, right)
             )
-            node = self._builder.nodes[at]
-            if node.args and all(self._builder.literal(arg) is not None for arg in node.args):
-                self._no_value.setdefault(at, self._place(part))
+            self._note(at, part)
         return at
 
     def _unary(self, tree: ast.UnaryOp) -> int:
@@ -212,8 +212,8 @@ class Converter:
             plural = "" if len(takes) == 1 else "s"
             self._fail(
                 tree,
-                f"{name} takes {len(takes)} argument{plural}, not {len(tree.args)}: "
-                f"{SPECIAL.get(name, function.text)}.",
+                f"{name} takes {len(takes)} argument{plural}, not {len(tree.args)} "
+                f"({SPECIAL.get(name, function.text)}).",
             )
         args = [
             self._number(arg) if kind == "n" else self._mask(arg)
@@ -249,9 +249,12 @@ class Converter:
 
     def _place(self, tree: ast.expr) -> tuple[int, int, int]:
         line = self._first_line + tree.lineno - 1
+        column = tree.col_offset
+        if line == self._start.line:  # a pair without parentheses takes those put around it
+            column = max(column, self._start.column)
         same = tree.end_lineno == tree.lineno and tree.end_col_offset is not None
         end = tree.end_col_offset if same else len(self._text.lines[line - 1])
-        return line, tree.col_offset, max(1, int(end or 0) - tree.col_offset)
+        return line, column, max(1, int(end or 0) - column)
 
     def _fail(self, tree: ast.expr, message: str) -> NoReturn:
         self._text.fail(message, *self._place(tree))

@@ -37,14 +37,6 @@ class Declared:
     constants: tuple[tuple[str, float], ...]
     observables: tuple[str, ...]
 
-    def kind(self, name: str) -> str | None:
-        """Return ``'state'``, ``'parameter'`` or ``'constant'``, or None."""
-        if name in self.states:
-            return "state"
-        if name in self.parameters:
-            return "parameter"
-        return "constant" if any(name == own for own, _ in self.constants) else None
-
 
 @dataclass(frozen=True)
 class Equations:
@@ -294,7 +286,7 @@ class _Reader:
         """Return the definitions, each after those it needs; refuse a cycle."""
         needs = {
             key: [
-                (token, found)
+                (token, (found.kind, found.name))
                 for token in definition.statement.right
                 if token.kind == "name" and (found := self._resolved(token.text)) is not None
             ]
@@ -302,22 +294,20 @@ class _Reader:
         }
         order: list[_Definition] = []
         done: set[tuple[str, str]] = set()
-        for key, start in self._definitions.items():
-            path: list[_Definition] = [] if key in done else [start]
-            pending = {(d.kind, d.name): iter(needs[d.kind, d.name]) for d in path}
+        for start in self._definitions:
+            path = {} if start in done else {start: iter(needs[start])}
             while path:
-                here = (path[-1].kind, path[-1].name)
-                token, other = next(pending[here], (None, None))
-                if token is None or other is None:
-                    order.append(path.pop())
+                here = next(reversed(path))
+                token, other = next(path[here], (None, here))
+                if token is None:
+                    del path[here]
                     done.add(here)
-                elif (other.kind, other.name) in done:
-                    continue
+                    order.append(self._definitions[here])
                 elif other in path:
-                    self._cycle(path[path.index(other) :], token)
-                else:
-                    path.append(other)
-                    pending[other.kind, other.name] = iter(needs[other.kind, other.name])
+                    keys = list(path)
+                    self._cycle([self._definitions[k] for k in keys[keys.index(other) :]], token)
+                elif other not in done:
+                    path[other] = iter(needs[other])
         return order
 
     def _cycle(self, path: list[_Definition], token: Token) -> None:
@@ -360,7 +350,11 @@ class _Reader:
             tuple(
                 (name, nodes[kind, name]) for kind, name in self._definitions if kind == "auxiliary"
             )
-            + tuple((f"d{name}", nodes["derivative", name]) for name in self._declared.states),
+            + tuple(
+                (f"d{name}", nodes["derivative", name])
+                for name in self._declared.states
+                if f"d{name}" not in self._kinds
+            ),
         )
         for at in reachable(equations.nodes, (*equations.derivatives, *equations.observables)):
             converter.check_finite(at)

@@ -21,6 +21,7 @@ MOST_TOKENS = 5_000
 MOST_NESTED = 60
 MOST_DIGITS = 60
 MOST_LETTERS = 100
+_SHOWN = 160  # characters of a line in a message
 
 _TOKEN = re.compile(
     r"(?P<space>[ \t]+)"
@@ -81,6 +82,8 @@ class Text:
     def fail(self, message: str, line: int, column: int, width: int = 1) -> NoReturn:
         """Raise an ``EquationError`` with the line and a caret."""
         shown = re.sub(r"\s", " ", self.lines[line - 1]).rstrip()
+        end = max(_SHOWN, column + 20)
+        shown = shown if len(shown) <= end else shown[:end] + " ..."
         raise EquationError(
             message,
             text=shown,
@@ -186,6 +189,8 @@ def _check_number(text: Text, token: Token, following: str) -> None:
     if following.isalnum() or following in ("_", "."):
         hint = f" A product is written {token.text}*{following}..." if following.isalpha() else ""
         text.fail_at(f"{token.text + following!r} is neither a number nor a name.{hint}", token)
+    if re.fullmatch("0+[1-9][0-9]*", token.text):
+        text.fail_at(f"A number has no leading zeros: {token.text.lstrip('0')}.", token)
     if len(token.text) > MOST_DIGITS or float(token.text) == float("inf"):
         text.fail_at(
             f"This number is too large: at most 1.797e308, in at most {MOST_DIGITS} characters.",
@@ -219,14 +224,16 @@ def _statement(text: Text, tokens: list[Token]) -> Statement:
         if token.text == "=":
             if i == 0:
                 text.fail_at("A definition is written with one '=': '= =' has no meaning.", token)
-            before = right[i - 1].text
+            beside = {right[i - 1].text, right[i + 1].text if i + 1 < len(right) else ""}
+            meant = "<=" if "<" in beside else ">=" if ">" in beside else None
             text.fail_at(
-                {"<": "Write '<='.", ">": "Write '>='."}.get(
-                    before, "A second '='. A comparison is written '=='; one definition a line."
-                ),
+                f"This comparison is written {meant!r}."
+                if meant
+                else "A second '='. A comparison is written '=='; one definition a line.",
                 token,
             )
     _check_order(text, equals, right)
+    _check_choices(text, right)
     return Statement(left, equals, right)
 
 
@@ -258,6 +265,27 @@ def _check_order(text: Text, equals: Token, tokens: tuple[Token, ...]) -> None:
         before = token
     if not value:
         _expected(text, before)
+
+
+def _check_choices(text: Text, tokens: tuple[Token, ...]) -> None:
+    """Check that every ``if`` has its ``else`` inside the same parentheses."""
+    waiting: list[list[Token]] = [[]]
+    for token in tokens:
+        if token.text == "(":
+            waiting.append([])
+        elif token.text == "if":
+            waiting[-1].append(token)
+        elif token.text == "else":
+            if not waiting[-1]:
+                text.fail_at("An 'else' without 'if': a if condition else b.", token)
+            waiting[-1].pop()
+        elif token.text in (")", ","):
+            if waiting[-1]:
+                text.fail_at("This 'if' has no 'else': a if condition else b.", waiting[-1][-1])
+            if token.text == ")":
+                waiting.pop()
+    if waiting[0]:
+        text.fail_at("This 'if' has no 'else': a if condition else b.", waiting[0][-1])
 
 
 def _expected(text: Text, before: Token, token: Token | None = None) -> NoReturn:
