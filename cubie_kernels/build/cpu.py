@@ -18,8 +18,10 @@ import llvmlite.binding as llvm
 
 from cubie_kernels.errors import BuildError
 
-__all__ = ["CpuCode", "compile_object", "default_width", "host", "load_object"]
+__all__ = ["OPTIONS", "CpuCode", "compile_object", "default_width", "host", "load_object"]
 
+# Floating-point freedom of the compiler: nothing that hides a NaN or reorders a sum.
+OPTIONS = ("contract", "arcp", "nsz")
 _LOCK = threading.Lock()
 
 
@@ -46,8 +48,8 @@ def host() -> Host:
 
 
 def default_width(bits: int) -> int:
-    """Return the lanes of a register for reals of ``bits`` bits."""
-    return host().vector_bytes * 8 // bits
+    """Return the lanes of a real of ``bits`` bits: two registers, whose work overlaps."""
+    return 2 * host().vector_bytes * 8 // bits
 
 
 class CpuCode:
@@ -139,7 +141,7 @@ def compile_object(path: Path, name: str, bits: int, width: int) -> tuple[bytes,
     flags.no_cpython_wrapper = True
     flags.no_cfunc_wrapper = True
     flags.error_model = "numpy"
-    flags.fastmath = cpu.FastMathOptions({"contract", "arcp", "nsz"})
+    flags.fastmath = cpu.FastMathOptions(set(OPTIONS))
     try:
         module = _import(path, name)
         compiled = compiler.compile_extra(

@@ -2,7 +2,7 @@
 
 
 def save_passed(
-    t, h, t_new, due, save_at, next_save, position, run, runs, times,
+    t, h, t_new, due, save_at, next_save, position, run, stride, times,
     states, observables, y, y_new, k, p, o, between,
 ):
     """Write the saved times that the step from ``t`` to ``t_new`` has passed."""
@@ -14,7 +14,7 @@ def save_passed(
         for i in range(N):
             between[i] = select(at_end, y_new[i], between[i])
         store_row(
-            states, observables, times, runs, position * runs + run, due, next_save, between, p, o
+            states, observables, times, stride, position * stride + run, due, next_save, between, p, o
         )
         position = count_if(position, due)
         next_save = gather(save_at, 0, position, due, next_save)
@@ -36,6 +36,7 @@ def integrate(
     k = ERK_STAGE_RHS
     between = ERK_STAGE_ACCUMULATOR
     runs = control[RUNS]
+    stride = control[STRIDE]
     times = control[TIMES]
     most_steps = control[MAX_STEPS]
     t0 = settings[T0]
@@ -81,7 +82,7 @@ def integrate(
                 due = both(fresh, next_save <= t0)
                 if any_lane(due):
                     store_row(
-                        states, observables, times, runs, position * runs + run, due, t, y, p, o
+                        states, observables, times, stride, position * stride + run, due, t, y, p, o
                     )
                     position = count_if(position, due)
                     next_save = gather(save_at, 0, position, due, next_save)
@@ -101,7 +102,7 @@ def integrate(
             due = both(both(active, accept), next_save <= t_new)
             if any_lane(due):
                 next_save, position = save_passed(
-                    t, step, t_new, due, save_at, next_save, position, run, runs, times,
+                    t, step, t_new, due, save_at, next_save, position, run, stride, times,
                     states, observables, y, y_new, k, p, o, between,
                 )
         t = select(accept, t_new, t)
@@ -123,10 +124,10 @@ def integrate(
             code = select(done, SUCCESS, select(stuck, select(valid, STEP_TOO_SMALL, integers(NONFINITE)), STEP_BUDGET))
             store_end(
                 final_state, final_observables, final_time, status, accepted, rejected,
-                runs, run, ended, t, y, p, o, code, taken, refused,
+                stride, run, ended, t, y, p, o, code, taken, refused,
             )
             if SAVES:
-                store_missing(states, observables, times, runs, run, ended, position)
+                store_missing(states, observables, times, stride, run, ended, position)
             run = take_runs(run, ended, control, queue)
             active = run < runs
             fresh = both(fresh, active)

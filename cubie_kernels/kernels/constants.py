@@ -41,7 +41,7 @@ def tableau_constants(tableau: Tableau, states: int) -> dict[str, Any]:
         "ERROR_2": _padded(tableau.error_2, stages),
         "DENSE_A": (),
         "DENSE_C": (),
-        "DENSE_WEIGHTS": (),
+        "DENSE_NESTED": (),
         "DENSE_USED": (),
         "DENSE_DEGREE": 0,
         "DENSE_STAGES": 0,
@@ -50,14 +50,14 @@ def tableau_constants(tableau: Tableau, states: int) -> dict[str, Any]:
     if dense is not None:
         own = tableau.stages
         blank = (0.0,) * added
-        zeros = ((0.0,) * len(dense.weights[0]),) * added
-        weights = (*dense.weights[:own], *zeros, *dense.weights[own:])
+        zeros = ((0.0,) * len(dense.nested[0]),) * added
+        nested = (*dense.nested[:own], *zeros, *dense.nested[own:])
         names |= {
             "DENSE_A": tuple((*row[:own], *blank, *row[own:]) for row in dense.extra_a),
             "DENSE_C": dense.extra_c,
-            "DENSE_WEIGHTS": weights,
-            "DENSE_USED": tuple(any(row) for row in weights),
-            "DENSE_DEGREE": len(weights[0]),
+            "DENSE_NESTED": nested,
+            "DENSE_USED": tuple(any(row) for row in nested),
+            "DENSE_DEGREE": len(nested[0]),
             "DENSE_STAGES": len(dense.extra_c),
         }
     return names

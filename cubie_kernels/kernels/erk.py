@@ -58,22 +58,23 @@ def dense_stages(t, h, y, p, k, stage):
 def dense_output(theta, h, y, y_new, k, result):
     """Interpolate the state at ``t + theta * h``.
 
-    The weight of each stage is a polynomial in theta without constant term; without coefficients
-    of its own a method gets the cubic Hermite interpolant.
+    The weight of each stage is a polynomial in theta, in the nested form of
+    `cubie_kernels.methods.DenseOutput`; without coefficients of its own a method gets the cubic
+    Hermite interpolant.
     """
-    if DENSE_WEIGHTS:
+    rest = 1.0 - theta
+    if DENSE_NESTED:
         for i in range(N):
             result[i] = y[i]
-        for j in unroll(range(len(DENSE_WEIGHTS))):
+        for j in unroll(range(len(DENSE_NESTED))):
             if DENSE_USED[j]:
                 weight = real(0.0)
-                for d in unroll(range(DENSE_DEGREE)):
-                    weight = weight * theta + DENSE_WEIGHTS[j][DENSE_DEGREE - 1 - d]
-                weight = weight * theta * h
+                for d in unroll(range(DENSE_DEGREE - 1, -1, -1)):
+                    weight = (weight + DENSE_NESTED[j][d]) * (rest if d % 2 else theta)
+                weight = h * weight
                 for i in range(N):
                     result[i] = result[i] + weight * k[j * N + i]
     else:
-        rest = 1.0 - theta
         a = theta * theta * (3.0 - 2.0 * theta)
         b = theta * rest * rest * h
         c = theta * theta * rest * h

@@ -2,7 +2,7 @@
 
 
 def save_passed(
-    t, h, t_new, alive, save_at, saved, run, runs, times,
+    t, h, t_new, alive, save_at, saved, run, stride, times,
     states, observables, y, y_new, k, p, o, between,
 ):
     """Write the saved times that the step from ``t`` to ``t_new`` has passed; return the next."""
@@ -14,7 +14,7 @@ def save_passed(
             for i in range(N):
                 between[i] = y_new[i]
         store_row(
-            states, observables, times, runs, saved * runs + run, alive,
+            states, observables, times, stride, saved * stride + run, alive,
             save_at[saved], between, p, o,
         )
         saved += 1
@@ -35,6 +35,7 @@ def integrate(
     k = ERK_STAGE_RHS
     between = ERK_STAGE_ACCUMULATOR
     runs = control[RUNS]
+    stride = control[STRIDE]
     times = control[TIMES]
     for i in range(P):
         p[i] = real(parameters[i])
@@ -50,7 +51,7 @@ def integrate(
         if SAVES:
             while saved < times and save_at[saved] <= t:
                 store_row(
-                    states, observables, times, runs, saved * runs + run, alive, t, y, p, o
+                    states, observables, times, stride, saved * stride + run, alive, t, y, p, o
                 )
                 saved += 1
         for phase in range(2):
@@ -67,12 +68,12 @@ def integrate(
                 if any_lane(lost):
                     store_end(
                         final_state, final_observables, final_time, status, accepted, rejected,
-                        runs, run, lost, t, y, p, o, NONFINITE,
+                        stride, run, lost, t, y, p, o, NONFINITE,
                         integers(s + phase * control[FULL_STEPS]), integers(0),
                     )
                     if SAVES:
                         store_missing(
-                            states, observables, times, runs, run, lost, integers(saved)
+                            states, observables, times, stride, run, lost, integers(saved)
                         )
                     alive = both(alive, negate(lost))
                     if not any_lane(alive):
@@ -80,7 +81,7 @@ def integrate(
                 if SAVES:
                     if saved < times and save_at[saved] <= t_new:
                         saved = save_passed(
-                            t, h, t_new, alive, save_at, saved, run, runs, times,
+                            t, h, t_new, alive, save_at, saved, run, stride, times,
                             states, observables, y, y_new, k, p, o, between,
                         )
                 t = t_new
@@ -89,7 +90,7 @@ def integrate(
                     k[i] = k[(STAGES - 1) * N + i]
         store_end(
             final_state, final_observables, final_time, status, accepted, rejected,
-            runs, run, alive, t, y, p, o, SUCCESS,
+            stride, run, alive, t, y, p, o, SUCCESS,
             integers(control[FULL_STEPS] + control[PART_STEPS]), integers(0),
         )
         run = take_runs(run, run >= 0, control, queue)

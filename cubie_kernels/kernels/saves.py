@@ -19,32 +19,32 @@ def store_observables(array, row, step, index, mask, t, y, p, o):
             scatter(array, row + v * step, index, mask, o[SAVED_OBSERVABLES[v]])
 
 
-def store_row(states, observables, times, runs, index, mask, t, y, p, o):
-    """Write one saved time of the lanes of ``mask``; ``index`` is time times runs plus run."""
-    store_state(states, 0, times * runs, index, mask, y)
-    store_observables(observables, 0, times * runs, index, mask, t, y, p, o)
+def store_row(states, observables, times, stride, index, mask, t, y, p, o):
+    """Write one saved time of the lanes of ``mask``; ``index`` is time times stride plus run."""
+    store_state(states, 0, times * stride, index, mask, y)
+    store_observables(observables, 0, times * stride, index, mask, t, y, p, o)
 
 
-def store_missing(states, observables, times, runs, run, mask, position):
+def store_missing(states, observables, times, stride, run, mask, position):
     """Write NaN to the saved times that the lanes of ``mask`` did not reach."""
     left = both(mask, position < times)
     while any_lane(left):
-        index = position * runs + run
+        index = position * stride + run
         for v in range(len(SAVED_STATES)):
-            scatter(states, v * times * runs, index, left, real(NAN))
+            scatter(states, v * times * stride, index, left, real(NAN))
         for v in range(len(SAVED_OBSERVABLES)):
-            scatter(observables, v * times * runs, index, left, real(NAN))
+            scatter(observables, v * times * stride, index, left, real(NAN))
         position = count_if(position, left)
         left = both(left, position < times)
 
 
 def store_end(
     final_state, final_observables, final_time, status, accepted, rejected,
-    runs, run, mask, t, y, p, o, code, taken, refused,
+    stride, run, mask, t, y, p, o, code, taken, refused,
 ):
     """Write how the runs of the lanes of ``mask`` ended."""
-    store_state(final_state, 0, runs, run, mask, y)
-    store_observables(final_observables, 0, runs, run, mask, t, y, p, o)
+    store_state(final_state, 0, stride, run, mask, y)
+    store_observables(final_observables, 0, stride, run, mask, t, y, p, o)
     scatter(final_time, 0, run, mask, t)
     scatter(status, 0, run, mask, code)
     scatter(accepted, 0, run, mask, taken)

@@ -13,11 +13,12 @@ class Control(IntEnum):
     NEXT = 0  # the next run to hand out
     STOP = 1  # not 0 asks all threads to return
     RUNS = 2  # number of runs
-    CHUNK = 3  # runs that a thread takes at a time
-    TIMES = 4  # number of saved times
-    MAX_STEPS = 5  # attempted steps that a run may use
-    FULL_STEPS = 6  # steps of the full length, when the step is fixed
-    PART_STEPS = 7  # 1 if a shorter step completes the span
+    STRIDE = 3  # runs in a row of the results
+    CHUNK = 4  # runs that a thread takes at a time
+    TIMES = 5  # number of saved times
+    MAX_STEPS = 6  # attempted steps that a run may use
+    FULL_STEPS = 7  # steps of the full length, when the step is fixed
+    PART_STEPS = 8  # 1 if a shorter step completes the span
 
 
 class Setting(IntEnum):

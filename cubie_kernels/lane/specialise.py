@@ -138,6 +138,13 @@ class _Specialiser(ast.NodeTransformer):
                 return left
         return folded
 
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
+        try:
+            taken = _evaluate(node.test, self.names)
+        except _NotConstantError:
+            return self.generic_visit(node)  # type: ignore[return-value]
+        return self.visit(node.body if taken else node.orelse)
+
     def visit_Call(self, node: ast.Call) -> ast.expr:
         if not (isinstance(node.func, ast.Name) and node.func.id == "total"):
             return self._fold(node)
