@@ -52,6 +52,7 @@ class BufferRegistry:
         self._members: dict[Hashable, dict[str, Buffer | tuple[Hashable, frozenset | None]]] = {}
         self._host: dict[Hashable, Hashable] = {}
         self._handed_out: dict[tuple[Hashable, str, Hashable], Allocator] = {}
+        self._layouts: dict[Hashable, Layout] = {}  # since the last declaration
 
     def register(
         self,
@@ -112,6 +113,7 @@ class BufferRegistry:
                     f"it has {sorted(members) or 'none'}.{nearest(str(target), members)} "
                     "Register the target first."
                 )
+        self._layouts = {}
         self._members.setdefault(factory, {})[name] = Buffer(
             name,
             int(size),
@@ -166,6 +168,7 @@ class BufferRegistry:
             name = self._free_name(label(child), parent)
         _check_name(name, "child")
         self._check_free(name, parent)
+        self._layouts = {}
         self._members.setdefault(parent, {})[name] = (child, _phases(name, phases))
         self._host[child] = parent
         return name
@@ -203,8 +206,11 @@ class BufferRegistry:
     def layout(self, factory: Hashable) -> Layout:
         """Return the immutable table of a component and all that it calls."""
         _check_factory(factory)
-        self._check_handed_out()
-        return self._layout(factory)
+        if not self._layouts:
+            self._check_handed_out()
+        if factory not in self._layouts:
+            self._layouts[factory] = self._layout(factory)
+        return self._layouts[factory]
 
     def shared_buffer_size(self, factory: Hashable) -> int:
         """Return the shared elements for one lane, children included.
@@ -251,6 +257,7 @@ class BufferRegistry:
             for key, found in self._handed_out.items()
             if self._line(key[0])[-1] != outermost
         }
+        self._layouts = {}
         for member in self._members.pop(factory, {}).values():
             if not isinstance(member, Buffer):
                 del self._host[member[0]]
