@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
+from typing import Any
 
 from cubie_kernels.build.config import PRECISION_BITS, KernelConfig
 from cubie_kernels.build.keys import KernelKey
@@ -105,17 +106,23 @@ def _build_cpu(config: KernelConfig) -> Kernel:
 
 
 def _build_numpy(config: KernelConfig) -> Kernel:
+    import numpy as np
+
     module = kernel_module(config)
-    bits = PRECISION_BITS[config.precision]
     head = (
         "from math import nan\n\n"
         "from cubie_kernels.lane.reference import lanes\n"
         "from cubie_kernels.lane.reference_math import namespace\n\n"
-        f"globals().update(lanes(bits={bits}, shared={module.shared}))\n"
+        f"globals().update(lanes({PRECISION_BITS[config.precision]}, {module.shared}, WIDTH))\n"
         "globals().update(namespace())"
     )
     text = module_text(config, head, module.body)
-    names: dict[str, object] = {}
-    exec(compile(text, "<kernel>", "exec"), names)
-    entry: Callable[..., None] = names["integrate"]  # type: ignore[assignment]
-    return Kernel(config, text, 0, module.arena, entry)
+    code = compile(text, f"<{config.system.name}>", "exec")
+
+    def call(control: Any, *arrays: Any) -> None:
+        names: dict[str, Any] = {"WIDTH": arrays[-1].shape[1]}
+        exec(code, names)
+        with np.errstate(all="ignore"):
+            names["integrate"](control, *arrays)
+
+    return Kernel(config, text, 0, module.arena, call)

@@ -26,8 +26,7 @@ def tableau_constants(tableau: Tableau, states: int) -> dict[str, Any]:
     """Return the coefficients of a method, with its last stage at the new state."""
     a = [row[:i] for i, row in enumerate(tableau.a)]
     c = list(tableau.c)
-    added = 0 if tableau.fsal else 1
-    if added:
+    if not tableau.fsal:
         a.append(tableau.b)
         c.append(1.0)
     stages = len(a)
@@ -48,17 +47,16 @@ def tableau_constants(tableau: Tableau, states: int) -> dict[str, Any]:
     }
     dense = tableau.dense
     if dense is not None:
-        own = tableau.stages
-        blank = (0.0,) * added
-        zeros = ((0.0,) * len(dense.nested[0]),) * added
-        nested = (*dense.nested[:own], *zeros, *dense.nested[own:])
+        # Without FSAL the first extra stage is the derivative at the new state, which is here
+        # the last stage anyway.
+        first = stages - tableau.stages
         names |= {
-            "DENSE_A": tuple((*row[:own], *blank, *row[own:]) for row in dense.extra_a),
-            "DENSE_C": dense.extra_c,
-            "DENSE_NESTED": nested,
-            "DENSE_USED": tuple(any(row) for row in nested),
-            "DENSE_DEGREE": len(nested[0]),
-            "DENSE_STAGES": len(dense.extra_c),
+            "DENSE_A": dense.extra_a[first:],
+            "DENSE_C": dense.extra_c[first:],
+            "DENSE_NESTED": dense.nested,
+            "DENSE_USED": tuple(any(row) for row in dense.nested),
+            "DENSE_DEGREE": len(dense.nested[0]),
+            "DENSE_STAGES": len(dense.extra_c) - first,
         }
     return names
 
@@ -71,7 +69,7 @@ def _padded(weights: tuple[float, ...] | None, stages: int) -> tuple[float, ...]
 
 def controller_constants(controller: Controller, tableau: Tableau, precision: str) -> dict[str, Any]:
     """Return the exponents of a controller for the order of a method's error estimate."""
-    k = min(tableau.order, tableau.embedded_order or tableau.order) + 1
+    k = tableau.error_power or tableau.order
     return {
         "BETA_1": controller.beta[0] / k,
         "BETA_2": controller.beta[1] / k,
