@@ -1,0 +1,51 @@
+"""Parameter sweeps too big for one call, into a labelled store: in this process or on a cluster.
+
+>>> from cubie_dask import Grid, Sweep, open_sweep
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cubie_dask.errors import ChangedSweepError as ChangedSweepError
+    from cubie_dask.errors import ChunkError as ChunkError
+    from cubie_dask.errors import ClusterError as ClusterError
+    from cubie_dask.errors import GridError as GridError
+    from cubie_dask.errors import StorageFullError as StorageFullError
+    from cubie_dask.errors import StoreError as StoreError
+    from cubie_dask.errors import SweepError as SweepError
+    from cubie_dask.errors import SweepInterrupted as SweepInterrupted
+    from cubie_dask.grid import Grid as Grid
+    from cubie_dask.plan import Plan as Plan
+    from cubie_dask.report import Report as Report
+    from cubie_dask.report import sweep_report as sweep_report
+    from cubie_dask.store import open_sweep as open_sweep
+    from cubie_dask.sweep import Sweep as Sweep
+
+_HOMES = {
+    "ChangedSweepError": "errors",
+    "ChunkError": "errors",
+    "ClusterError": "errors",
+    "GridError": "errors",
+    "StorageFullError": "errors",
+    "StoreError": "errors",
+    "SweepError": "errors",
+    "SweepInterrupted": "errors",
+    "Grid": "grid",
+    "Plan": "plan",
+    "Report": "report",
+    "Sweep": "sweep",
+    "open_sweep": "store",
+    "sweep_report": "report",
+}
+
+__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"cubie_dask.{_HOMES[name]}"), name)

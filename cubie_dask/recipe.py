@@ -1,0 +1,147 @@
+"""What a sweep is made of, as it lies in the store and as it is compared on a resume."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from cubie_dask.errors import ChangedSweepError
+from cubie_dask.grid import Grid, ProductGrid, SampleGrid, ZipGrid
+from cubie_dask.plan import Plan
+from cubie_kernels.kernels.controllers import Controller
+from cubie_kernels.labels import result_names, run_labels
+from cubie_kernels.model.system import System
+from cubie_kernels.solution_export import provenance
+from cubie_kernels.solver import Solver
+from cubie_kernels.version import __version__
+
+__all__ = ["Recipe"]
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """A solver, the runs to give it, and how they are cut into chunks."""
+
+    solver: Solver
+    grid: Grid
+    plan: Plan
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """The label of each swept quantity in the store."""
+        return run_labels(self.solver.system, self.grid.names)
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Names of the dimensions and arrays beside the model's own, by what they hold."""
+        return result_names(self.solver.system)
+
+    @property
+    def long_names(self) -> dict[str, str]:
+        """What each swept quantity is, in words."""
+        system = self.solver.system
+        return {
+            name: f"parameter {name}" if name in system.parameters else f"initial value of {name}"
+            for name in self.grid.names
+        }
+
+    @cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """All that makes this sweep another one, field by field, as values that JSON holds."""
+        return _fields(json.loads(json.dumps(self.solver.settings())), self.grid.identity())
+
+    def check_same(self, attributes: dict[str, Any], where: str) -> None:
+        """Refuse to go on with a store whose sweep is not this one.
+
+        Raises
+        ------
+        ChangedSweepError
+            Naming every field that differs, with both values.
+        """
+        grid = json.loads(attributes["cubie_grid"])
+        stored = _fields(json.loads(attributes["cubie_solver"]), grid["identity"])
+        given = self.fingerprint
+        changed = [k for k in {**stored, **given} if stored.get(k) != given.get(k)]
+        if "model" in changed and "model_hash" in changed:
+            changed.remove("model_hash")
+        if not changed:
+            return
+        lines = [f"  {k}: {_difference(stored.get(k), given.get(k))}" for k in changed]
+        raise ChangedSweepError(
+            f"The store {where} holds another sweep. What differs:\n"
+            + "\n".join(lines)
+            + "\nGive a new store, or undo the change to finish the sweep in this one.",
+            tuple(changed),
+        )
+
+    def to_attributes(self) -> dict[str, Any]:
+        """Return the store's attributes: the recipe as JSON texts, and what people look for."""
+        return provenance(self.solver) | {
+            "title": f"Parameter sweep of {self.solver.system.name}",
+            "source": f"cubie_dask {__version__}",
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": json.dumps(_versions()),
+            "cubie_solver": json.dumps(self.solver.settings()),
+            "cubie_grid": json.dumps(self.grid.to_dict() | {"identity": self.grid.identity()}),
+            "cubie_plan": json.dumps(self.plan.to_dict()),
+        }
+
+    @staticmethod
+    def from_attributes(attributes: dict[str, Any], arrays: dict[str, Any]) -> Recipe:
+        """Return the recipe of a store; the grid's values stay in the arrays until needed."""
+        solver = _solver(json.loads(attributes["cubie_solver"]))
+        grid = _grid(json.loads(attributes["cubie_grid"]), solver.system, arrays)
+        return Recipe(solver, grid, Plan.from_dict(json.loads(attributes["cubie_plan"])))
+
+
+def _fields(settings: dict[str, Any], identity: dict[str, str]) -> dict[str, Any]:
+    return settings | {f"grid.{name}": value for name, value in identity.items()}
+
+
+def _versions() -> dict[str, str]:
+    packages = ("numpy", "numba", "llvmlite", "scipy", "xarray", "zarr", "dask", "distributed")
+    found = {"cubie": __version__, "python": platform.python_version()}
+    return found | {name: version(name) for name in packages}
+
+
+def _solver(settings: dict[str, Any]) -> Solver:
+    adaptive = settings["adaptive"]
+    options = {k: settings[k] for k in ("t_span", "method", "rtol", "atol", "dt", "max_steps")}
+    options |= {k: settings[k] for k in ("precision", "target", "swept", "fixed")}
+    if adaptive:
+        options |= {k: settings[k] for k in ("dt_min", "dt_max")}
+    controller = settings["controller"]
+    beta = tuple(controller["beta"])
+    return Solver(
+        System.from_dict(settings["model"]),
+        adaptive=adaptive,
+        save_at=settings["times"],
+        saved=settings["saved_states"] + settings["saved_observables"],
+        controller=Controller(**controller | {"beta": beta}),
+        **options,
+    )
+
+
+def _grid(given: dict[str, Any], system: System, arrays: dict[str, Any]) -> Grid:
+    if given["kind"] == "sample":
+        ranges = tuple((name, scale, low, high) for name, scale, low, high in given["ranges"])
+        return SampleGrid(given["n"], given["method"], given["seed"], ranges)
+    stored = {name: arrays[label] for name, label in run_labels(system, given["names"]).items()}
+    if given["kind"] == "zip":
+        return ZipGrid(stored)
+    return ProductGrid({name: np.asarray(values[:]) for name, values in stored.items()})
+
+
+def _difference(stored: Any, given: Any) -> str:
+    if isinstance(stored, dict) and isinstance(given, dict):
+        keys = [k for k in {**stored, **given} if stored.get(k) != given.get(k)]
+        return "; ".join(f"{k} {_difference(stored.get(k), given.get(k))}" for k in keys)
+    texts = [text if len(text) <= 200 else text[:200] + "…" for text in (repr(stored), repr(given))]
+    return f"was {texts[0]}, now {texts[1]}"

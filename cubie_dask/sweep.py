@@ -1,0 +1,218 @@
+"""A sweep: a model over a grid of runs, computed piece by piece into a labelled store."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+
+import numpy as np
+
+from cubie_dask.errors import SweepInterrupted
+from cubie_dask.execute import Executor, InProcess, drive
+from cubie_dask.grid import Grid, ProductGrid
+from cubie_dask.ledger import sweep_leftovers
+from cubie_dask.plan import Plan, make_plan
+from cubie_dask.progress import Event, SweepEnded, SweepStarted, listener_for
+from cubie_dask.recipe import Recipe
+from cubie_dask.report import Report, report_of
+from cubie_dask.store import SweepStore, create_store, open_store, read_attributes
+from cubie_kernels.errors import InputError, nearest
+from cubie_kernels.labels import result_names, run_labels
+from cubie_kernels.solver import Solver, SolverOptions
+from cubie_kernels.solver_checks import check_range
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from cubie_kernels.model.system import System
+
+__all__ = ["Sweep", "SweepOptions"]
+
+
+class _Fixed(TypedDict, total=False):
+    fixed: Mapping[str, float] | None
+
+
+class SweepOptions(SolverOptions, _Fixed, total=False):
+    """The options of `Sweep` that say how to integrate."""
+
+
+@dataclass(frozen=True, init=False)
+class Sweep:
+    """A model, the runs to make of it, and how to integrate them; frozen and checked when made.
+
+    Parameters
+    ----------
+    system : System
+        The model.
+    grid : Grid
+        The runs. Its names are parameters and, for initial values, states of the model.
+    chunk_runs : int, optional
+        Largest number of runs that are computed and written at a time. The default makes zarr
+        chunks of about 8 MB. It has no effect on results, nor on a store that exists already.
+    **options
+        Those of :class:`~cubie_kernels.Solver` but ``swept``: ``t_span`` (needed), ``save_at`` or
+        ``save_every``, ``method``, ``rtol``, ``atol``, ``fixed`` (values that all runs share),
+        ``saved`` (names of the states and observables to keep), ``precision`` …
+
+    Attributes
+    ----------
+    solver : Solver
+        How each run is integrated.
+    grid : Grid
+        The runs.
+    chunk_runs : int or None
+        As given.
+
+    Raises
+    ------
+    InputError
+        For anything that can't be used, such as a name that the model doesn't have.
+
+    Examples
+    --------
+    >>> sweep = Sweep(lorenz, Grid.product(rho=np.linspace(0, 21, 1000), sigma=[9, 10, 11]),
+    ...               t_span=(0, 1), save_every=0.1)                            # doctest: +SKIP
+    >>> sweep.run("lorenz.zarr").dataset()                                      # doctest: +SKIP
+    """
+
+    solver: Solver
+    grid: Grid
+    chunk_runs: int | None
+
+    def __init__(
+        self,
+        system: System,
+        grid: Grid,
+        *,
+        chunk_runs: int | None = None,
+        **options: Unpack[SweepOptions],
+    ) -> None:
+        if not isinstance(grid, Grid):
+            raise InputError(
+                f"grid must be a Grid, not {type(grid).__name__}: make one with Grid.product, "
+                "Grid.zip or Grid.sample."
+            )
+        legal = set(SolverOptions.__annotations__) | {"fixed"}
+        for name in options:
+            if name not in legal:
+                raise InputError(
+                    f"Sweep has no option {name!r}.{nearest(name, legal)} It has: chunk_runs, "
+                    f"{', '.join(sorted(legal))}."
+                )
+        if "t_span" not in options:
+            raise InputError("Sweep needs t_span=(start, end).")
+        solver = Solver(system, swept=grid.names, **options)
+        for name, ends in grid.limits().items():
+            check_range(name, ends, solver.precision)
+        object.__setattr__(self, "solver", solver)
+        object.__setattr__(self, "grid", grid)
+        object.__setattr__(self, "chunk_runs", chunk_runs)
+        self.plan()
+
+    def plan(self) -> Plan:
+        """Return how the sweep is cut into chunks and what it costs, without computing anything."""
+        solver = self.solver
+        labels = run_labels(solver.system, self.grid.names)
+        is_product = isinstance(self.grid, ProductGrid)
+        return make_plan(
+            dims=tuple(labels.values()) if is_product else (result_names(solver.system)["run"],),
+            shape=self.grid.shape,
+            saves=0 if solver.times is None else len(solver.times),
+            variables=(*solver.saved_states, *solver.saved_observables),
+            dtype=np.dtype(solver.precision).name,
+            chunk_runs=self.chunk_runs,
+        )
+
+    def run(
+        self,
+        store: str | os.PathLike[str],
+        client: Client | None = None,
+        *,
+        progress: Literal["auto", "bar", "lines", "none"] | bool | Callable[[Event], None] = "auto",
+        threads: int | None = None,
+    ) -> Report:
+        """Compute what the store lacks.
+
+        Parameters
+        ----------
+        store : path
+            Folder of the store. One that doesn't exist is made; one that holds this sweep is
+            completed, whatever ended the earlier pass. On a cluster it must be the same folder for
+            all workers.
+        client : distributed.Client, optional
+            The cluster to compute on; by default this process, on all its cores.
+        progress : {"auto", "bar", "lines", "none"}, bool or callable
+            A bar on a terminal and a line each 30 seconds elsewhere; or a function of one event.
+        threads : int, optional
+            Threads of the kernel in each task. Default: all cores, shared among the tasks that run
+            at once. It has no effect on results.
+
+        Returns
+        -------
+        Report
+            How the runs ended; prints as a summary. ``report.dataset()`` opens the results.
+
+        Raises
+        ------
+        StoreError
+            If the path holds something else; ChangedSweepError, naming the fields, if it is
+            another sweep.
+        StorageFullError
+            If the disk is full.
+        ChunkError
+            If a chunk failed three times.
+        ClusterError
+            If the client isn't usable, or the cluster went away.
+        SweepInterrupted
+            On Ctrl-C, a ``KeyboardInterrupt``. In all these cases each finished chunk is kept, and
+            another ``run`` with the same store goes on from there.
+        """
+        listener = listener_for(progress)
+        make_executor = _executor_for(client, threads)
+        opened = self._opened(Path(os.path.abspath(store)))
+        started = time.perf_counter()
+        done = opened.finished()
+        plan = opened.recipe.plan
+        listener(_started(opened, done))
+        try:
+            if len(done) < plan.chunks:
+                sweep_leftovers(opened.path)
+                todo = (chunk for chunk in range(plan.chunks) if chunk not in done)
+                drive(make_executor(opened), todo, listener, str(opened.path))
+        except KeyboardInterrupt as stop:
+            raise SweepInterrupted(
+                f"Stopped with {len(opened.finished()):,} of {plan.chunks:,} chunks finished in "
+                f"{opened.path}. Run the same sweep on the same store to do the rest."
+            ) from stop
+        finally:
+            complete = len(opened.finished()) == plan.chunks
+            listener(SweepEnded(complete, time.perf_counter() - started))
+        return report_of(opened)
+
+    def _opened(self, path: Path) -> SweepStore:
+        recipe = Recipe(self.solver, self.grid, self.plan())
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            create_store(path, recipe)
+        recipe.check_same(read_attributes(path), str(path))
+        return open_store(path)
+
+
+def _executor_for(client: Client | None, threads: int | None) -> Callable[[SweepStore], Executor]:
+    if client is None:
+        return lambda opened: InProcess(opened, threads)
+    from cubie_dask.dask_executor import DaskExecutor, check_client
+
+    checked = check_client(client)
+    return lambda opened: DaskExecutor(checked, str(opened.path), uuid.uuid4().hex[:12], threads)
+
+
+def _started(opened: SweepStore, done: set[int]) -> SweepStarted:
+    plan = opened.recipe.plan
+    runs = sum(plan.block(chunk).runs for chunk in done)
+    return SweepStarted(str(opened.path), plan.runs, plan.chunks, runs, len(done))

@@ -1,0 +1,159 @@
+"""Grids: values, distributions, block-wise generation."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from scipy.stats import qmc
+
+from cubie_dask.errors import GridError
+from cubie_dask.grid import Block, Grid
+from cubie_kernels.errors import InputError
+
+KINDS = ("sobol", "latin-hypercube", "uniform")
+
+
+def values(grid, block=None):
+    """Return name -> value of each run of a block, written out."""
+    block = block or Block((0,) * len(grid.shape), grid.shape)
+    return {name: column.block(0, block.runs) for name, column in grid.columns(block).items()}
+
+
+def test_product_blocks_match_meshgrid():
+    grid = Grid.product(a=np.arange(5.0), b=np.linspace(-1, 1, 4), c=[7.0, 8.0, 9.0])
+    assert (grid.shape, grid.runs, grid.names) == ((5, 4, 3), 60, ("a", "b", "c"))
+    mesh = np.meshgrid(np.arange(5.0), np.linspace(-1, 1, 4), [7.0, 8.0, 9.0], indexing="ij")
+    block = Block((1, 2, 0), (3, 2, 2))
+    for name, whole in zip(grid.names, mesh, strict=True):
+        np.testing.assert_array_equal(values(grid, block)[name], whole[block.slices].ravel())
+
+
+def test_zip_blocks_are_slices():
+    x, y = np.random.default_rng(1).random((2, 50))
+    grid = Grid.zip({"x": x}, y=y)
+    got = values(grid, Block((7,), (20,)))
+    np.testing.assert_array_equal(got["x"], x[7:27])
+    np.testing.assert_array_equal(got["y"], y[7:27])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    kind=st.sampled_from(KINDS),
+    n=st.integers(1, 300),
+    cuts=st.lists(st.integers(0, 300), max_size=5),
+    seed=st.integers(0, 2**63),
+    d=st.integers(1, 4),
+)
+def test_samples_do_not_depend_on_blocks(kind, n, cuts, seed, d):
+    ranges = {f"p{i}": ("log", 1e-3, 10.0 + i) if i % 2 else (-1.0, i + 1.0) for i in range(d)}
+    grid = Grid.sample(n, ranges, kind=kind, seed=seed)
+    whole = values(grid)
+    edges = sorted({0, n, *(c for c in cuts if c < n)})
+    for start, stop in pairwise(edges):
+        part = values(grid, Block((start,), (stop - start,)))
+        for name in grid.names:
+            np.testing.assert_array_equal(part[name], whole[name][start:stop])
+
+
+def test_sobol_is_scipys_sequence():
+    got = values(Grid.sample(64, a=(0, 1), b=(0, 1), seed=5))
+    engine = qmc.Sobol(2, scramble=True, rng=np.random.default_rng(5))
+    np.testing.assert_array_equal(np.column_stack([got["a"], got["b"]]), engine.random(64))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 1000, 4097])
+def test_latin_hypercube_has_one_point_in_each_slice(n):
+    got = values(Grid.sample(n, a=(0, 1), b=(0, 1), c=(0, 1), kind="latin-hypercube", seed=3))
+    for column in got.values():
+        np.testing.assert_array_equal(np.sort(np.floor(column * n)), np.arange(n))
+
+
+def test_latin_hypercube_is_as_even_as_scipys():
+    def discrepancies(make):
+        return [qmc.discrepancy(make(seed)) for seed in range(8)]
+
+    def scipys(seed):
+        return qmc.LatinHypercube(3, rng=np.random.default_rng(seed)).random(512)
+
+    def ours(seed):
+        grid = Grid.sample(512, a=(0, 1), b=(0, 1), c=(0, 1), kind="latin-hypercube", seed=seed)
+        return np.column_stack(list(values(grid).values()))
+
+    mine = discrepancies(ours)
+    theirs = discrepancies(
+        lambda s: qmc.LatinHypercube(3, rng=np.random.default_rng(s)).random(512)
+    )
+    assert np.mean(mine) < 1.5 * np.mean(theirs)
+    assert abs(np.corrcoef(ours(0).T)[np.triu_indices(3, 1)]).max() < 0.15
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scale", ["even", "log"])
+def test_distributions(kind, scale):
+    low, high = 0.01, 100.0
+    given = (low, high) if scale == "even" else ("log", low, high)
+    got = values(Grid.sample(4096, k=given, other=(0, 1), kind=kind, seed=11))["k"]
+    assert low <= got.min() <= got.max() <= high
+    expected = stats.uniform(low, high - low) if scale == "even" else stats.loguniform(low, high)
+    assert stats.kstest(got, expected.cdf).pvalue > 0.01
+
+
+def test_seeds_give_other_samples():
+    for kind in KINDS:
+        first, second = (values(Grid.sample(100, k=(0, 1), kind=kind, seed=s))["k"] for s in (1, 2))
+        assert not np.array_equal(first, second)
+
+
+def test_equal_grids():
+    a = Grid.product(x=[1.0, 2.0], y=[3.0])
+    assert a == Grid.product(x=np.array([1, 2]), y=[3])
+    assert hash(a) == hash(Grid.product(x=[1.0, 2.0], y=[3.0]))
+    assert a != Grid.product(y=[3.0], x=[1.0, 2.0])
+    assert a != Grid.zip(x=[1.0, 2.0], y=[3.0, 4.0])
+    assert Grid.sample(8, x=(0, 1)) != Grid.sample(8, x=(0, 1), seed=1)
+
+
+def test_names_that_are_also_arguments():
+    assert Grid.sample(4, {"kind": (0, 1), "seed": (0, 1)}, n=(0, 1)).names == ("kind", "seed", "n")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Grid.product(), "at least one swept quantity"),
+        (lambda: Grid.product(a=[]), "'a' has no values"),
+        (lambda: Grid.product(a=3.0), "fixed="),
+        (lambda: Grid.product({"a": [1.0]}, a=[2.0]), "'a' twice"),
+        (lambda: Grid.product([1.0, 2.0]), "mapping"),
+        (lambda: Grid.product({k: np.zeros(2**14) for k in "abc"}), "Grid.sample"),
+        (lambda: Grid.zip(a=[1.0, 2.0], b=[1.0]), "a: 2, b: 1"),
+        (lambda: Grid.sample(10, a=(1.0,)), "low, high"),
+        (lambda: Grid.sample(10, a=3.0), "low, high"),
+        (lambda: Grid.sample(10, a=(2.0, 1.0)), "below the high"),
+        (lambda: Grid.sample(10, a=("log", 0.0, 1.0)), "above 0"),
+        (lambda: Grid.sample(10, a=("lin", 0.0, 1.0)), "'lin' is unknown"),
+        (lambda: Grid.sample(10), "at least one swept quantity"),
+    ],
+)
+def test_grid_errors(make, words):
+    with pytest.raises(GridError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Grid.product(a=[1.0, np.nan]), "index 1"),
+        (lambda: Grid.zip(a=["x"]), "real numbers"),
+        (lambda: Grid.sample(0, a=(0, 1)), "n must be 1"),
+        (lambda: Grid.sample(10, a=(0, 1), kind="sobbol"), "Did you mean 'sobol'"),
+        (lambda: Grid.sample(10, a=(0, 1), seed=-1), "seed must be"),
+        (lambda: Grid.sample(10, a=(0, np.inf)), "finite"),
+    ],
+)
+def test_input_errors(make, words):
+    with pytest.raises(InputError, match=words):
+        make()
