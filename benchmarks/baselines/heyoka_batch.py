@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from itertools import pairwise
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def end_states(rhs: Callable, states: int, parameters: int, tolerance: float) ->
         pieces = min(batches, _CHUNKS_PER_THREAD * threads)
         edges = np.linspace(0, batches, pieces + 1).astype(int)
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, (range(a, b) for a, b in zip(edges, edges[1:], strict=False))))
+            list(pool.map(work, (range(a, b) for a, b in pairwise(edges))))
         return out.transpose(0, 2, 1).reshape(-1, states)[:runs]
 
     return solve

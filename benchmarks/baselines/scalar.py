@@ -60,14 +60,14 @@ def _first_step(source: _Source, n: int) -> None:
     for i in range(n):
         source.add(f"s = atol + rtol * abs(y{i})")
         source.add(f"d0 += (y{i} / s) ** 2; d1 += (k0_{i} / s) ** 2")
-    source.add("d0 = math.sqrt(d0 / %d); d1 = math.sqrt(d1 / %d)" % (n, n))
+    source.add(f"d0 = math.sqrt(d0 / {n}); d1 = math.sqrt(d1 / {n})")
     source.add("h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1")
     for i in range(n):
         source.add(f"u{i} = y{i} + h0 * k0_{i}")
     source.add(_call("k1_", "u", n, "t + h0"))
     for i in range(n):
         source.add(f"d2 += ((k1_{i} - k0_{i}) / (atol + rtol * abs(y{i}))) ** 2")
-    source.add("dm = max(d1, math.sqrt(d2 / %d) / h0)" % n)
+    source.add(f"dm = max(d1, math.sqrt(d2 / {n}) / h0)")
     source.add("h1 = (0.01 / dm) ** 0.2 if dm > 1e-15 else max(1e-6, h0 * 1e-3)")
     source.add("h = min(100.0 * h0, h1, t1 - t0)")
 

@@ -1,0 +1,97 @@
+"""Section on uneven work: order of the runs, and a few slow ones among many."""
+
+from __future__ import annotations
+
+import numpy as np
+from ensembles_lorenz import attempted, require_success
+from ensembles_timing import THROUGHPUT, Figure, Settings, Table, interleave, ratio
+from problems import OSCILLATOR
+
+__all__ = ["heterogeneous"]
+
+SLOW = 16
+SLOW_FACTOR = 400.0
+
+
+def heterogeneous(settings: Settings) -> Table:
+    """A 10:1 sweep in two orders; 16 runs of 400 times the work among many."""
+    from cubie_kernels import solve
+
+    runs = settings.runs(200_000)
+    many = settings.runs(100_000)
+    random = np.random.default_rng(7)
+    ascending = np.geomspace(OSCILLATOR.low, OSCILLATOR.high, runs)
+    mixed = np.ones(many)
+    slow = np.full(SLOW, SLOW_FACTOR)
+    mixed[random.choice(many, SLOW, replace=False)] = SLOW_FACTOR
+    clustered = np.ones(many)
+    clustered[-SLOW:] = SLOW_FACTOR
+    system = OSCILLATOR.system()
+    options = OSCILLATOR.options() | {"max_steps": 10_000_000, "threads": settings.threads}
+    sweeps = {
+        "decade, ascending": ascending,
+        "decade, random order": random.permutation(ascending),
+        f"{many:,} fast": np.ones(many),
+        f"{SLOW} slow alone": slow,
+        f"{many:,} with {SLOW} slow anywhere": mixed,
+        f"{many:,} with {SLOW} slow at the end": clustered,
+    }
+    times, results = interleave(
+        {
+            name: lambda omega=omega: solve(system, {"omega": omega}, **options)
+            for name, omega in sweeps.items()
+        },
+        settings.rounds,
+    )
+    rows = []
+    for name, timing in times.items():
+        require_success(results[name])
+        n, steps = len(sweeps[name]), attempted(results[name])
+        rows.append(
+            [
+                name,
+                f"{n:,}",
+                f"{timing.best:.4f}",
+                f"{timing.median:.4f}",
+                f"{n / timing.best:,.0f}",
+                f"{steps:.1f}",
+                f"{timing.best * settings.threads * 1e9 / (n * steps):.2f}",
+            ]
+        )
+    ordered, shuffled, fast, alone, anywhere, end = times.values()
+    together = type(fast)(
+        "sum", tuple(a + b for a, b in zip(fast.seconds, alone.seconds, strict=True))
+    )
+    return Table(
+        "Harmonic oscillators, t = 0 … 20, rtol 1e-6, atol 1e-8",
+        THROUGHPUT,
+        rows,
+        [
+            Figure(
+                "10:1 sweep: random order against ascending",
+                *ratio(shuffled, ordered),
+                1.05,
+                False,
+            ),
+            Figure(
+                f"{SLOW} slow runs anywhere: time against fast ones plus slow ones alone",
+                *_against(anywhere, fast, alone, together),
+                1.05,
+                False,
+            ),
+            Figure(
+                f"{SLOW} slow runs at the end: the same",
+                *_against(end, fast, alone, together),
+                1.05,
+                False,
+            ),
+        ],
+        [
+            f"A slow run has {SLOW_FACTOR:g} times the frequency. The second and third figure "
+            "divide by the sum of the times of the fast runs and of the slow ones by themselves."
+        ],
+    )
+
+
+def _against(timing, fast, alone, together) -> tuple[float, float]:
+    return timing.best / (fast.best + alone.best), ratio(timing, together)[1]

@@ -1,0 +1,163 @@
+"""Interleaved timing, and what a section of the benchmark reports."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Figure", "Settings", "Table", "Timing", "interleave", "ratio", "throughput_table"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How large and how long.
+
+    Attributes
+    ----------
+    quick
+        Small sizes and few rounds: to see that it works, not to quote.
+    threads
+        Threads of every contender.
+    rounds
+        Timed rounds; each contender runs once in each.
+    """
+
+    quick: bool
+    threads: int
+    rounds: int
+
+    def runs(self, full: int, quick: int | None = None) -> int:
+        return (quick or max(full // 20, 64)) if self.quick else full
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Wall times of one contender over the rounds, seconds."""
+
+    name: str
+    seconds: tuple[float, ...]
+
+    @property
+    def best(self) -> float:
+        return min(self.seconds)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure to reach: its value by best and by median times, and its aim."""
+
+    what: str
+    best: float
+    median: float
+    aim: float | None = None
+    at_least: bool = True
+    unit: str = "x"
+
+    @property
+    def verdict(self) -> str:
+        if self.aim is None:
+            return "for information"
+        reached = self.best >= self.aim if self.at_least else self.best <= self.aim
+        return "pass" if reached else "miss"
+
+    def cells(self) -> tuple[str, ...]:
+        sign = "≥" if self.at_least else "≤"
+        aim = "" if self.aim is None else f"{sign} {self.aim:g} {self.unit}"
+        return (
+            self.what,
+            aim,
+            f"{self.best:.3g} {self.unit}",
+            f"{self.median:.3g} {self.unit}",
+            self.verdict,
+        )
+
+
+@dataclass(frozen=True)
+class Table:
+    """What one section found."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    figures: Sequence[Figure] = ()
+    notes: Sequence[str] = field(default=())
+
+    def markdown(self) -> str:
+        lines = [f"### {self.title}", "", _row(self.header), _row(["---"] * len(self.header))]
+        lines += [_row(row) for row in self.rows]
+        for note in self.notes:
+            lines += ["", note]
+        return "\n".join([*lines, ""])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def figures_markdown(figures: Sequence[Figure]) -> str:
+    """The table of all figures with their verdicts."""
+    header = ("figure", "aim", "by best times", "by median times", "verdict")
+    lines = [_row(header), _row(["---"] * len(header))]
+    return "\n".join([*lines, *(_row(figure.cells()) for figure in figures), ""])
+
+
+def interleave(
+    calls: Mapping[str, Callable[[], Any]], rounds: int
+) -> tuple[dict[str, Timing], dict[str, Any]]:
+    """Time the calls in turn, ABC ABC …, after one untimed call of each.
+
+    Returns
+    -------
+    timings, results
+        By name; the results are those of the untimed calls.
+    """
+    results = {name: call() for name, call in calls.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: Timing(name, tuple(s)) for name, s in seconds.items()}, results
+
+
+def ratio(above: Timing, below: Timing, scale: float = 1.0) -> tuple[float, float]:
+    """``scale * above / below`` by best times, and the median of the rounds' own ratios."""
+    rounds = [scale * a / b for a, b in zip(above.seconds, below.seconds, strict=True)]
+    return scale * above.best / below.best, statistics.median(rounds)
+
+
+THROUGHPUT = ("contender", "runs", "best s", "median s", "runs/s", "steps/run", "core-ns/step")
+
+
+def throughput_table(
+    timings: Sequence[Timing], runs: int, steps: Sequence[float], threads: int
+) -> list[list[str]]:
+    """Rows under `THROUGHPUT`; `steps` are attempted steps per run, by contender."""
+    return [
+        [
+            timing.name,
+            f"{runs:,}",
+            f"{timing.best:.4f}",
+            f"{timing.median:.4f}",
+            f"{runs / timing.best:,.0f}",
+            f"{count:.2f}",
+            f"{timing.best * threads * 1e9 / (runs * count):.2f}",
+        ]
+        for timing, count in zip(timings, steps, strict=True)
+    ]
+
+
+def available_threads() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
