@@ -100,7 +100,7 @@ class Converter:
             self._illegal(tree)
         self._depth += 1
         if self._depth > MOST_DEEP:
-            self._fail(tree, _TOO_DEEP)
+            self._text.fail_at(_TOO_DEEP, self._start)
         at = rule(tree)
         self._depth -= 1
         self._note(at, tree)

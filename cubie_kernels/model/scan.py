@@ -83,13 +83,14 @@ class Text:
         """Raise an ``EquationError`` with the line and a caret."""
         shown = re.sub(r"\s", " ", self.lines[line - 1]).rstrip()
         end = max(_SHOWN, column + 20)
+        width = max(1, min(width, len(shown) - column, end - column))
         shown = shown if len(shown) <= end else shown[:end] + " ..."
         raise EquationError(
             message,
             text=shown,
             line=line,
             column=column,
-            width=min(width, max(1, len(shown) - column)),
+            width=width,
         )
 
     def fail_at(self, message: str, token: Token) -> NoReturn:
@@ -115,7 +116,7 @@ def split(text: Text) -> list[Statement]:
         For characters, numbers or orders of tokens that mean nothing here, unbalanced parentheses,
         a missing or a second ``=``, or a text beyond the limits.
     """
-    if sum(map(len, text.lines)) > MOST_CHARACTERS:
+    if sum(map(len, text.lines)) + len(text.lines) > MOST_CHARACTERS:
         raise EquationError(f"The model is longer than {MOST_CHARACTERS:,} characters.")
     statements: list[Statement] = []
     tokens: list[Token] = []
