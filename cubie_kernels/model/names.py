@@ -78,12 +78,13 @@ def listed(what: str, given: Sequence[str]) -> tuple[str, ...]:
     """Return a sequence of names, checked to be names and different."""
     if isinstance(given, (str, Mapping)):
         raise EquationError(f"The {what}s are given as a list of names, not as {given!r}.")
-    found = tuple(given)
-    for i, name in enumerate(found):
+    found: dict[str, None] = {}
+    for name in given:
         _check_name(what, name)
-        if name in found[:i]:
+        if name in found:
             raise EquationError(f"The {what} {name!r} is listed twice.")
-    return found
+        found[name] = None
+    return tuple(found)
 
 
 def disjoint(groups: Mapping[str, Sequence[str]]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import keyword
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
@@ -152,10 +153,9 @@ def split(text: Text) -> list[Statement]:
     return statements
 
 
-def _scan(text: Text, number: int) -> list[Token]:
-    """Return the tokens of one line."""
+def _scan(text: Text, number: int) -> Iterator[Token]:
+    """Yield the tokens of one line."""
     line = text.lines[number - 1].partition("#")[0].rstrip()
-    found: list[Token] = []
     at = 0
     while at < len(line):
         match = _TOKEN.match(line, at)
@@ -171,8 +171,7 @@ def _scan(text: Text, number: int) -> list[Token]:
         elif token.text == "//":
             text.fail_at("Whole-number division is written floor(x/y).", token)
         if kind != "space":
-            found.append(token)
-    return found
+            yield token
 
 
 def _unknown(character: str) -> str:
