@@ -138,24 +138,14 @@ def _libmvec_symbol(prefix: str, name: str, bits: int) -> str:
 
 def _emit_libmvec(machine: Machine, name: str, prefix: str, args: list[Vec]) -> Vec:
     """Call glibc's function for one register after the other."""
-    builder, w = machine.builder, machine.w
     width = _libmvec_width(prefix, machine.bits)
-    register = Machine(builder, machine.bits, width)
+    register = Machine(machine.builder, machine.bits, width)
     symbol = _libmvec_symbol(prefix, name, machine.bits)
 
-    def shuffle(value, other, lanes):
-        index = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
-        return builder.shuffle_vector(value, other, index)
+    def apply(*values: ir.Value) -> ir.Value:
+        return register.call(symbol, *[Vec(register, value) for value in values]).value
 
-    result = ir.Constant(machine.vector, ir.Undefined)
-    for start in range(0, w, width):
-        # The last register may be partly filled: its other lanes repeat the last one.
-        lanes = [min(start + i, w - 1) for i in range(width)]
-        parts = [Vec(register, shuffle(a.value, a.value, lanes)) for a in args]
-        part = register.call(symbol, *parts).value
-        spread = shuffle(part, part, [min(max(i - start, 0), width - 1) for i in range(w)])
-        result = shuffle(result, spread, [i if i < start else w + i for i in range(w)])
-    return Vec(machine, result)
+    return machine.by_registers(width, apply, *args)
 
 
 def _emit_body(machine: Machine, name: str, path: str, args: list[Vec]) -> Vec:

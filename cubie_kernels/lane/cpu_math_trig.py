@@ -9,61 +9,64 @@ from __future__ import annotations
 from cubie_kernels.lane import cpu_math_coefficients as c
 from cubie_kernels.lane.cpu_math_emit import Machine, Vec
 
-ONE_OVER_PI = 0.3183098861837907
+TWO_OVER_PI = 0.6366197723675814
 LARGEST = {64: 2.0**30, 32: 2.0**17}
 
 
-def _subtract(m: Machine, x: Vec, n: Vec, parts: tuple[float, ...]) -> tuple[Vec, Vec]:
-    """Return ``x - n * sum(parts)`` as a sum of two numbers."""
-    first = m.fma(n, -parts[0], x)
-    product, error = m.two_product(n, parts[1])
+def _reduce(m: Machine, x: Vec) -> tuple[Vec, Vec, Vec]:
+    """Return ``n + shift`` and ``x - n * pi/2`` as a sum of two numbers, the first within pi/4."""
+    shifted = m.fma(x, TWO_OVER_PI, m.round_shift)
+    n = shifted - m.round_shift
+    high, middle, low = c.HALF_PI[m.bits]
+    first = m.fma(n, -high, x)
+    product, error = m.two_product(n, middle)
     r = first - product
-    return r, ((first - r) - product) - m.fma(n, parts[2], error)
+    return shifted, r, ((first - r) - product) - m.fma(n, low, error)
 
 
-def _sine(m: Machine, r: Vec, low: Vec) -> Vec:
-    """Return ``sin(r + low)`` for ``r`` within pi/2 of zero."""
+def _sine(m: Machine, r: Vec, low: Vec, z: Vec) -> Vec:
+    """Return ``sin(r + low) - r``."""
+    return m.fma(r * z, m.poly(z, c.SIN[m.bits]), low)
+
+
+def _cosine(m: Machine, r: Vec, low: Vec, z: Vec) -> tuple[Vec, Vec]:
+    """Return ``cos(r + low)`` as a sum of two numbers."""
+    half = 0.5 * z
+    cosine = 1.0 - half
+    rest = (1.0 - cosine) - half
+    return cosine, m.fma(z * z, m.poly(z, c.COS[m.bits]), m.fma(-r, low, rest))
+
+
+def _wave(m: Machine, x: Vec, quarter: int, name: str) -> Vec:
+    """Return the sine of ``x`` moved by ``quarter`` times pi/2."""
+    shifted, r, low = _reduce(m, x)
     z = r * r
-    # The slope 1 - 4 z / pi**2 stands for the cosine: exact at both ends, where it matters.
-    correction = low * m.fma(z, -0.4052847345693511, 1.0)
-    return r + m.fma(r * z, m.poly(z, c.SIN[m.bits]), correction)
+    sine = m.copysign(r + _sine(m, r, low, z), r)
+    cosine, rest = _cosine(m, r, low, z)
+    turn = shifted.bits() + quarter
+    odd = (turn << (m.bits - 1)).nonzero()
+    value = m.select(odd, cosine + rest, sine)
+    result = (value.bits() ^ ((turn << (m.bits - 2)) & m.sign_bit)).real()
+    far = m.fabs(x) > LARGEST[m.bits]
+    return m.rescue(far, lambda: m.each_lane(name, x), result)
 
 
 def sin(m: Machine, x: Vec) -> Vec:
     """Return the sine."""
-    shifted = m.fma(x, ONE_OVER_PI, m.round_shift)
-    n = shifted - m.round_shift
-    r, low = _subtract(m, x, n, c.PI[m.bits])
-    value = m.copysign(_sine(m, r, low), r)
-    flip = shifted.bits() << (m.bits - 1)
-    result = (value.bits() ^ flip).real()
-    far = m.fabs(x) > LARGEST[m.bits]
-    return m.rescue(far, lambda: m.each_lane("sin", x), result)
+    return _wave(m, x, 0, "sin")
 
 
 def cos(m: Machine, x: Vec) -> Vec:
     """Return the cosine."""
-    shifted = m.fma(x, ONE_OVER_PI, -0.5) + m.round_shift
-    n = (shifted - m.round_shift) + 0.5
-    r, low = _subtract(m, x, n, c.PI[m.bits])
-    flip = (shifted.bits() << (m.bits - 1)) ^ m.sign_bit
-    result = (_sine(m, r, low).bits() ^ flip).real()
-    far = m.fabs(x) > LARGEST[m.bits]
-    return m.rescue(far, lambda: m.each_lane("cos", x), result)
+    return _wave(m, x, 1, "cos")
 
 
 def tan(m: Machine, x: Vec) -> Vec:
     """Return the tangent as the quotient of sine and cosine, both with their errors."""
-    shifted = m.fma(x, 2.0 * ONE_OVER_PI, m.round_shift)
-    n = shifted - m.round_shift
-    r, low = _subtract(m, x, n, c.HALF_PI[m.bits])
+    shifted, r, low = _reduce(m, x)
     z = r * r
-    sine, sine_low = m.fast_two_sum(r, m.fma(r * z, m.poly(z, c.SINQ[m.bits]), low))
-    half = 0.5 * z
-    cosine = 1.0 - half
-    rest = (1.0 - cosine) - half
-    tail = m.fma(z * z, m.poly(z, c.COSQ[m.bits]), rest - r * low)
-    cosine, cosine_low = m.fast_two_sum(cosine, tail)
+    sine, sine_low = m.fast_two_sum(r, _sine(m, r, low, z))
+    cosine, cosine_low = m.fast_two_sum(*_cosine(m, r, low, z))
     odd_bit = shifted.bits() << (m.bits - 1)
     odd = odd_bit.nonzero()
     ratio, rest = m.quotient(
