@@ -13,7 +13,7 @@ from cubie_kernels.model.graph import LEAVES, Node, reachable
 __all__ = ["Function", "lane_function", "local_names"]
 
 # Names that the functions' own text uses.
-_TAKEN = frozenset({"t", "y", "p", "dy", "o", "rhs", "observe"})
+_TAKEN = frozenset({"t", "y", "p", "dy", "o", "rhs", "observe", "real"})
 _MOST_DEEP = 12  # operations inside each other in one line
 _MOST_WIDE = 30  # operations in one line
 
@@ -101,8 +101,13 @@ class _Writer:
                 piece = self._assign(at, piece)
             self._pieces[at] = piece
             for i in waiting.get(at, ()):
-                self._lines.append(f"    {function.target}[{i}] = {piece.text}")
+                stored = self._real(at, piece)
+                self._lines.append(f"    {function.target}[{i}] = {stored}")
         return self._lines
+
+    def _real(self, at: int, piece: _Piece) -> str:
+        """Return the text of a number as a real: a literal alone is none yet."""
+        return f"real({piece.text})" if self._nodes[at].op == "number" else piece.text
 
     def _cheap(self, node: Node) -> bool:
         return node.op == "neg" and self._nodes[node.args[0]].op in LEAVES
@@ -138,7 +143,10 @@ class _Writer:
             level = _LEVEL[op]
             text = f"{parts[0].within(level)} {op} {parts[1].within(level + 1)}"
             return _Piece(text, level, depth, width)
-        return _Piece(f"{op}({', '.join(part.text for part in parts)})", _ATOM, depth, width)
+        words = [part.text for part in parts]
+        if op == "select" and all(self._nodes[arg].op == "number" for arg in args[1:]):
+            words[1] = self._real(args[1], parts[1])
+        return _Piece(f"{op}({', '.join(words)})", _ATOM, depth, width)
 
 
 def _is_big(piece: _Piece) -> bool:

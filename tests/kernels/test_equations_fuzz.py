@@ -226,7 +226,7 @@ def test_the_graph_computes_what_python_computes(expression, values):
     )
     found = system.numpy_rhs()(t, [x, y], [k, 3.0])
     np.testing.assert_array_equal(found, [wanted, wanted])
-    scope = {name: row.array for name, row in FUNCTIONS.items()}
+    scope = {name: row.array for name, row in FUNCTIONS.items()} | {"real": np.float64}
     exec(system.lane_source(), scope)
     dy = np.full(2, np.nan)
     with np.errstate(all="ignore"):
@@ -258,7 +258,7 @@ def test_generated_code_computes_what_the_graph_computes(first, second):
         return
     rng = np.random.default_rng(7)
     y, p = rng.normal(0, 2, (2, 8)), rng.normal(0, 2, (2, 8))
-    scope = {name: row.array for name, row in FUNCTIONS.items()}
+    scope = {name: row.array for name, row in FUNCTIONS.items()} | {"real": np.float64}
     exec(system.lane_source(), scope)
     dy = np.full((2, 8), np.nan)
     with np.errstate(all="ignore"):

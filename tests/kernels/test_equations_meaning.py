@@ -10,7 +10,7 @@ from cubie_kernels.model import System
 from cubie_kernels.model.functions import COMPARISONS, FUNCTIONS
 from cubie_kernels.model.graph import Builder, evaluate
 
-NAMESPACE = {name: row.array for name, row in FUNCTIONS.items()}
+NAMESPACE = {name: row.array for name, row in FUNCTIONS.items()} | {"real": np.float64}
 
 
 def one(right, states=None, **options):
@@ -144,14 +144,14 @@ def test_equal_parts_are_computed_once():
 
 def test_names_stay_and_clashing_ones_get_an_underscore():
     system = System.from_equations(
-        "dy = p*y + y_ + o\ndy_ = o\no = rhs*t",
+        "dy = p*y + y_ + o\ndy_ = o\no = rhs*t\none = select(real > t, 1, 2)",
         states={"y": 1.0, "y_": 2.0},
-        parameters={"p": 3.0, "rhs": 4.0},
-        observables=["o", "dy"],
+        parameters={"p": 3.0, "rhs": 4.0, "real": 5.0},
+        observables=["o", "dy", "one"],
     )
-    found, shown = run_source(system, 0.5, np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    found, shown = run_source(system, 0.5, np.array([1.0, 2.0]), np.array([3.0, 4.0, 5.0]))
     assert found.tolist() == [7.0, 2.0]
-    assert shown.tolist() == [2.0, 7.0]
+    assert shown.tolist() == [2.0, 7.0, 1.0]
     assert "y__ = y[0]" in system.lane_source()
 
 
@@ -169,7 +169,7 @@ WRITTEN = {
     "x**2": "x * x",
     "x**3": "x * x * x",
     "x**1": "x",
-    "x**0": "1.0",
+    "x**0": "real(1.0)",
     "x**-1": "1.0 / x",
     "x**-2": "1.0 / (x * x)",
     "x**0.5": "sqrt(x)",
@@ -205,8 +205,8 @@ WRITTEN = {
     "abs(x)": "fabs(x)",
     "min(x, k, 3)": "minimum(minimum(x, k), 3.0)",
     "max(x, 2)": "maximum(x, 2.0)",
-    "1 if x > k else 2": "select(x > k, 1.0, 2.0)",
-    "1 if 0 < x <= k else 2": "select(both(0.0 < x, x <= k), 1.0, 2.0)",
+    "1 if x > k else 2": "select(x > k, real(1.0), 2.0)",
+    "1 if 0 < x <= k else 2": "select(both(0.0 < x, x <= k), real(1.0), 2.0)",
     "select(not x > 1 or x == k, x, 2)": "select(either(negate(x > 1.0), x == k), x, 2.0)",
     "Piecewise((k, x < 1), (x, x < k), (3, True))": "select(x < 1.0, k, select(x < k, x, 3.0))",
     "x if 1 < 2 else k": "x",
@@ -261,7 +261,7 @@ def test_scalar_and_array_forms_agree(name):
         args = (float(x), 0.6)[: len(row.takes)]
         folded = one(f"{name}({', '.join(map(repr, args))})")
         assert folded.operations == 0
-        assert float(rhs_line(folded)) == pytest.approx(float(row.array(*args)), rel=4e-16)
+        assert float(rhs_line(folded)[5:-1]) == pytest.approx(float(row.array(*args)), rel=4e-16)
 
 
 def test_minimum_and_maximum_give_way_to_numbers():
