@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
 from typing import Any
 
 from cubie_kernels.build.config import PRECISION_BITS, KernelConfig
-from cubie_kernels.build.keys import KernelKey
+from cubie_kernels.build.keys import KernelKey, versions
 from cubie_kernels.build.module import kernel_module, module_text
 from cubie_kernels.build.store import Entry, KernelStore
 from cubie_kernels.errors import TargetError
+from cubie_kernels.lane.abi import ENTRY
 
 __all__ = ["Kernel", "build_kernel"]
-
-# Arguments of the entry of every kernel.
-ARGUMENTS = 18
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def _build_cpu(config: KernelConfig) -> Kernel:
         triple=host.triple,
         cpu=host.cpu,
         features=host.features,
-        versions=tuple((name, version(name)) for name in ("cubie", "llvmlite", "numba")),
+        versions=versions("llvmlite", "numba"),
     )
     load_symbols()
     store = KernelStore()
@@ -101,7 +98,7 @@ def _build_cpu(config: KernelConfig) -> Kernel:
         code, symbol = cpu.compile_object(path, f"kernel_{key.digest}", bits, width)
         entry = Entry(code, {"symbol": symbol})
         store.save(key.digest, entry)
-    loaded = cpu.load_object(entry.code, entry.facts["symbol"], ARGUMENTS)
+    loaded = cpu.load_object(entry.code, entry.facts["symbol"], len(ENTRY))
     return Kernel(config, text, width, module.arena, loaded.call)
 
 

@@ -7,8 +7,6 @@ neither Numba nor the module's text.
 from __future__ import annotations
 
 import ctypes
-import importlib.util
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,9 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from cubie_kernels.build.loading import load_module
 from cubie_kernels.errors import BuildError
+from cubie_kernels.lane.abi import ENTRY
 
 __all__ = ["OPTIONS", "CpuCode", "compile_object", "default_width", "host", "load_object"]
 
@@ -74,48 +74,22 @@ class CpuCode:
             raise BuildError(f"The kernel returned the code {code}, which it never should.")
 
 
-def _import(path: Path, name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise BuildError(f"Cannot read the kernel module {path}.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        del sys.modules[name]
-    return module
-
-
 def _signature(bits: int, width: int) -> tuple[Any, ...]:
-    """Return the types of the entry's arguments; see `cubie_kernels.run.cpu`."""
+    """Return the types of the entry's arguments."""
     from numba.core import types
 
     from cubie_kernels.lane.cpu_types import Array, Real
 
     real = Real(bits, width)
-    reals, doubles = types.CPointer(real.scalar), types.CPointer(types.float64)
-    int64s, int32s = types.CPointer(types.int64), types.CPointer(types.int32)
-    return (
-        int64s,  # control
-        doubles,  # settings
-        int64s,  # columns
-        reals,  # values
-        reals,  # parameters
-        reals,  # initial
-        reals,  # rtol
-        reals,  # atol
-        doubles,  # save_at
-        reals,  # final_state
-        reals,  # final_observables
-        doubles,  # final_time
-        types.CPointer(types.uint8),  # status
-        int32s,  # accepted
-        int32s,  # rejected
-        reals,  # states
-        reals,  # observables
-        Array(real),  # arena
-    )
+    kinds: dict[str, Any] = {
+        "real": real.scalar,
+        "float64": types.float64,
+        "int64": types.int64,
+        "int32": types.int32,
+        "uint8": types.uint8,
+    }
+    # The arena is used by whole registers.
+    return (*[types.CPointer(kinds[kind]) for kind in ENTRY[:-1]], Array(real))
 
 
 def compile_object(path: Path, name: str, bits: int, width: int) -> tuple[bytes, str]:
@@ -143,7 +117,7 @@ def compile_object(path: Path, name: str, bits: int, width: int) -> tuple[bytes,
     flags.error_model = "numpy"
     flags.fastmath = cpu.FastMathOptions(set(OPTIONS))
     try:
-        module = _import(path, name)
+        module = load_module(path, name)
         compiled = compiler.compile_extra(
             target.typing_context,
             target.target_context,

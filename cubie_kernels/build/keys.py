@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 
-__all__ = ["KernelKey"]
+from cubie_kernels.version import __version__
+
+__all__ = ["KernelKey", "versions"]
 
 
 @dataclass(frozen=True)
@@ -44,3 +47,8 @@ class KernelKey:
         """Hexadecimal digest that names the kernel in the cache; 40 characters."""
         fields = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(fields.encode()).hexdigest()[:40]
+
+
+def versions(*packages: str) -> tuple[tuple[str, str], ...]:
+    """Return name and version of this distribution and of other packages."""
+    return (("cubie", __version__), *((name, version(name)) for name in packages))

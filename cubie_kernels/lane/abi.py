@@ -1,10 +1,33 @@
-"""Places of the numbers in the arrays that host code hands to a kernel."""
+"""What host code hands to a kernel: the arrays, and the places of the numbers in them."""
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["Control", "Setting"]
+__all__ = ["ENTRY", "Control", "Setting"]
+
+# Elements of the arrays that the entry of every kernel takes, in order. A real has the precision
+# of the state.
+ENTRY = (
+    "int64",  # control
+    "float64",  # settings
+    "int64",  # columns
+    "real",  # values
+    "real",  # parameters
+    "real",  # initial
+    "real",  # rtol
+    "real",  # atol
+    "float64",  # save_at
+    "real",  # final_state
+    "real",  # final_observables
+    "float64",  # final_time
+    "uint8",  # status
+    "int32",  # accepted
+    "int32",  # rejected
+    "real",  # states
+    "real",  # observables
+    "real",  # arena
+)
 
 
 class Control(IntEnum):
