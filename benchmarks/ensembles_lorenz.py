@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from baselines import peak, scalar
 from baselines.tsit5 import Control
+from ensembles_checks import attempted, require_agreement, require_success
 from ensembles_machine import vector_units
 from ensembles_timing import (
     THROUGHPUT,
@@ -23,16 +24,6 @@ __all__ = ["adaptive", "fixed_step", "precision"]
 FIXED_STEP_FLOPS = 174
 """Operations of a Tsit5 step of the Lorenz model, an FMA as two: 6 evaluations of 8, and 21 FMA
 for each of 3 components with the step folded into the coefficients."""
-
-
-def attempted(solution) -> float:
-    """Attempted steps per run of a solution."""
-    return float(np.mean(solution.accepted_steps) + np.mean(solution.rejected_steps))
-
-
-def require_success(solution) -> None:
-    if not solution.ok.all():
-        raise RuntimeError(f"runs failed, the timing means nothing:\n{solution.summary()}")
 
 
 def adaptive(settings: Settings) -> Table:
@@ -63,6 +54,8 @@ def adaptive(settings: Settings) -> Table:
     out, steps = results["Numba, one run per iteration"]
     counts = [attempted(solution)] + [float(steps.sum(1).mean())] * 2
     states = np.stack([solution[name] for name in LORENZ.states], 1)
+    difference = float(np.abs(states - out[:, -1]).max())
+    require_agreement("Lorenz, adaptive", difference, 1e-7, *counts)
     aim = 10.0 if vector_units() == "AVX-512" else 5.0
     return Table(
         "Lorenz, Tsit5 at rtol = atol = 1e-8, end state",
@@ -74,7 +67,7 @@ def adaptive(settings: Settings) -> Table:
         ],
         [
             "Both take Hairer's first step and PI control with the same coefficients; the largest "
-            f"difference of an end state is {np.abs(states - out[:, -1]).max():.1e}. `prange` "
+            f"difference of an end state is {difference:.1e}. `prange` "
             "splits the sweep in halves of unequal work; shuffled runs show it without that.",
         ],
     )
@@ -109,6 +102,9 @@ def fixed_step(settings: Settings) -> Table:
     )
     require_success(results["solve()"])
     ours, plain = times["solve()"], times["Numba, one run per iteration"]
+    ends = np.stack([results["solve()"][name][[0, -1]] for name in LORENZ.states], 1)
+    difference = float(np.abs(ends - results[plain.name][[0, -1]]).max())
+    require_agreement("Lorenz, fixed step", difference, 1e-10)
     rates = {w: flops / times[names[w]].best for w, (_, flops) in kernels.items()}
     width = max(rates, key=rates.get)
     flops = kernels[width][1]
@@ -166,6 +162,8 @@ def precision(settings: Settings) -> Table:
     counts = {kind: attempted(results[f"solve(), {kind}"]) for kind in options}
     for kind in options:
         require_success(results[f"solve(), {kind}"])
+    single, double = (results[f"solve(), {kind}"]["x"] for kind in ("float32", "float64"))
+    require_agreement("Lorenz, f32 against f64", float(np.abs(single - double).max()), 1e-2)
     scale = counts["float32"] / counts["float64"]
 
     def per_step(what: str) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import tempfile
 import numpy as np
 from baselines import arrays, scalar
 from baselines.tsit5 import Control
-from ensembles_lorenz import attempted, require_success
+from ensembles_checks import attempted, require_agreement, require_success
 from ensembles_startup import python_seconds
 from ensembles_timing import (
     THROUGHPUT,
@@ -53,6 +53,7 @@ def hodgkin_huxley(settings: Settings) -> Table:
     counts = [attempted(solution)] + [float(steps.sum(1).mean())] * 2
     volts = np.moveaxis(solution["V"], solution["V"].shape.index(runs), 0)
     apart = np.abs(volts - out[:, :, 0])
+    require_agreement("Hodgkin-Huxley", float(np.median(apart)), 1e-4, *counts)
     return Table(
         "Hodgkin-Huxley, 200 ms, rtol 1e-6, atol 1e-8, 200 saves",
         THROUGHPUT,
@@ -89,14 +90,11 @@ def _ring(settings: Settings, cells: int, runs: int, kind: str) -> tuple:
     solution = results["solve()"]
     require_success(solution)
     out, steps = results[name]
-    rows = throughput_table(
-        list(times.values()),
-        runs,
-        [attempted(solution), float(steps.sum(1).mean())],
-        settings.threads,
-    )
+    counts = [attempted(solution), float(steps.sum(1).mean())]
+    rows = throughput_table(list(times.values()), runs, counts, settings.threads)
     states = np.stack([solution[state] for state in problem.states], 1)
     difference = float(np.abs(states - out).max())
+    require_agreement(problem.name, difference, 1e-4, *counts)
     build = build_seconds(cells)
     note = (
         f"The largest difference of an end state is {difference:.1e}. Building from an empty cache "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from ensembles_lorenz import attempted, require_success
+from ensembles_checks import WrongResultError, attempted, require_success
 from ensembles_timing import THROUGHPUT, Figure, Settings, Table, interleave, ratio
 from problems import OSCILLATOR
 
@@ -21,6 +21,7 @@ def heterogeneous(settings: Settings) -> Table:
     many = settings.runs(100_000)
     random = np.random.default_rng(7)
     ascending = np.geomspace(OSCILLATOR.low, OSCILLATOR.high, runs)
+    order = random.permutation(runs)
     mixed = np.ones(many)
     slow = np.full(SLOW, SLOW_FACTOR)
     mixed[random.choice(many, SLOW, replace=False)] = SLOW_FACTOR
@@ -30,7 +31,7 @@ def heterogeneous(settings: Settings) -> Table:
     options = OSCILLATOR.options() | {"max_steps": 10_000_000, "threads": settings.threads}
     sweeps = {
         "decade, ascending": ascending,
-        "decade, random order": random.permutation(ascending),
+        "decade, random order": ascending[order],
         f"{many:,} fast": np.ones(many),
         f"{SLOW} slow alone": slow,
         f"{many:,} with {SLOW} slow anywhere": mixed,
@@ -58,6 +59,9 @@ def heterogeneous(settings: Settings) -> Table:
                 f"{timing.best * settings.threads * 1e9 / (n * steps):.2f}",
             ]
         )
+    found = [results[name]["x"] for name in sweeps]
+    _require_equal(found[0][order], found[1])
+    _require_equal(found[4], np.where(mixed == 1.0, found[2][0], found[3][0]))
     ordered, shuffled, fast, alone, anywhere, end = times.values()
     together = type(fast)(
         "sum", tuple(a + b for a, b in zip(fast.seconds, alone.seconds, strict=True))
@@ -91,6 +95,11 @@ def heterogeneous(settings: Settings) -> Table:
             "divide by the sum of the times of the fast runs and of the slow ones by themselves."
         ],
     )
+
+
+def _require_equal(one: np.ndarray, other: np.ndarray) -> None:
+    if not np.array_equal(one, other):
+        raise WrongResultError("the end state of a run depends on its neighbours or its place")
 
 
 def _against(timing, fast, alone, together) -> tuple[float, float]:

@@ -60,7 +60,7 @@ def integrate(p, y, t0, t1, rtol, atol, out, k, u):
     for i in range(n):
         d2 += ((k[1, i] - k[0, i]) / (atol + rtol * abs(y[i]))) ** 2
     dm = max(d1, math.sqrt(d2 / n) / h0)
-    h1 = (0.01 / dm) ** 0.2 if dm > 1e-15 else max(1e-6, h0 * 1e-3)
+    h1 = (0.01 / dm) ** (1.0 / 6.0) if dm > 1e-15 else max(1e-6, h0 * 1e-3)
     h = min(100.0 * h0, h1, t1 - t0)
     e_old = 1.0
     most = {most!r}
@@ -189,7 +189,7 @@ def _vectorised_source(cells: int, control: Control) -> str:
     add(1, f"for i in range({n}):")
     add(2, f"d2 += ((w[{k[1]} + i] - w[{k[0]} + i]) / (atol + rtol * abs(w[i]))) ** 2")
     add(1, f"dm = max(d1, math.sqrt(d2 / {n}) / h0)")
-    add(1, "h1 = (0.01 / dm) ** 0.2 if dm > 1e-15 else max(1e-6, h0 * 1e-3)")
+    add(1, "h1 = (0.01 / dm) ** (1.0 / 6.0) if dm > 1e-15 else max(1e-6, h0 * 1e-3)")
     add(1, "h = min(100.0 * h0, h1, t1 - t0)", "while t < t1:")
     add(2, "last = t + h >= t1", "if last: h = t1 - t")
     for s in range(1, 7):

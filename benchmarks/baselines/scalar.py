@@ -68,7 +68,7 @@ def _first_step(source: _Source, n: int) -> None:
     for i in range(n):
         source.add(f"d2 += ((k1_{i} - k0_{i}) / (atol + rtol * abs(y{i}))) ** 2")
     source.add(f"dm = max(d1, math.sqrt(d2 / {n}) / h0)")
-    source.add("h1 = (0.01 / dm) ** 0.2 if dm > 1e-15 else max(1e-6, h0 * 1e-3)")
+    source.add("h1 = (0.01 / dm) ** (1.0 / 6.0) if dm > 1e-15 else max(1e-6, h0 * 1e-3)")
     source.add("h = min(100.0 * h0, h1, t1 - t0)")
 
 
