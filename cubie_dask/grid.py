@@ -237,7 +237,7 @@ class ZipGrid(Grid):
 
     def __post_init__(self) -> None:
         """Refuse arrays of unequal length."""
-        lengths = {name: len(values) for name, values in self.values.items()}
+        lengths = {name: values.shape[0] for name, values in self.values.items()}
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name}: {length:,}" for name, length in lengths.items())
             raise GridError(
@@ -253,7 +253,7 @@ class ZipGrid(Grid):
     @property
     def shape(self) -> tuple[int, ...]:
         """Number of runs."""
-        return (len(next(iter(self.values.values()))),)
+        return (next(iter(self.values.values())).shape[0],)
 
     def columns(self, block: Block) -> dict[str, Column]:
         """Return the values of the block's runs."""

@@ -1,0 +1,133 @@
+"""Sweeps on a real cluster of processes on this machine."""
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+from sweep_models import assert_same_files, lorenz_sweep
+
+from cubie_dask import ChangedSweepError, ClusterError, Grid
+from cubie_dask.dask_executor import check_client, kernel_threads
+from cubie_dask.progress import ChunkFinished
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        None,
+        Grid.zip(rho=np.linspace(0, 21, 1000), x=np.linspace(-1, 1, 1000)),
+        Grid.sample(1000, rho=(0, 21), x=("log", 0.1, 1.0)),
+    ],
+    ids=["product", "zip", "sample"],
+)
+def test_a_cluster_gives_the_bits_of_one_process(tmp_path, client, grid):
+    sweep = lorenz_sweep(40, grid)
+    alone = sweep.run(tmp_path / "alone", progress="none")
+    events = []
+    spread = sweep.run(tmp_path / "spread", client, progress=events.append)
+    assert_same_files(tmp_path / "alone", tmp_path / "spread")
+    assert spread.statuses == alone.statuses
+    assert len(spread.workers) == 2
+    assert os.getpid() not in {int(worker.split(":")[1]) for worker in spread.workers}
+    done = [event.record.chunk for event in events if isinstance(event, ChunkFinished)]
+    assert sorted(done) == list(range(spread.plan.chunks))
+
+
+def test_the_rest_of_a_sweep_can_be_done_elsewhere(tmp_path, client):
+    sweep = lorenz_sweep(40)
+
+    def stop(event):
+        if isinstance(event, ChunkFinished):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(tmp_path / "a", client, progress=stop)
+    events = []
+    sweep.run(tmp_path / "a", progress=events.append)
+    assert 0 < len(events) - 2 < sweep.plan().chunks
+    sweep.run(tmp_path / "b", progress="none")
+    assert_same_files(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(ChangedSweepError, match="rtol"):
+        lorenz_sweep(40, rtol=1e-5).run(tmp_path / "a", client, progress="none")
+
+
+def test_a_killed_worker_loses_nothing(tmp_path, client):
+    sweep = lorenz_sweep(10)
+    victims = []
+
+    def kill(event):
+        if isinstance(event, ChunkFinished) and not victims:
+            victims.append(int(event.record.worker.split(":")[1]))
+            os.kill(victims[0], signal.SIGKILL)
+
+    report = sweep.run(tmp_path / "a", client, progress=kill)
+    assert report.complete
+    assert victims
+    sweep.run(tmp_path / "b", progress="none")
+    assert_same_files(tmp_path / "a", tmp_path / "b")
+
+
+def test_nothing_stays_on_the_cluster(tmp_path, client):
+    lorenz_sweep(40).run(tmp_path / "a", client, progress="none")
+    deadline = time.monotonic() + 10
+    while client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
+        assert time.monotonic() < deadline, "tasks are held"
+        time.sleep(0.1)
+
+
+def test_clients_that_cannot_be_used():
+    with pytest.raises(ClusterError, match=r"must be a distributed\.Client"):
+        check_client("tcp://127.0.0.1:8786")
+    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
+        client = Client(cluster)
+        client.close()
+        with pytest.raises(ClusterError, match="client is closed"):
+            check_client(client)
+
+
+@pytest.mark.parametrize(
+    ("cores", "nthreads", "expected"),
+    [
+        # Two workers share all eight cores of a machine, with one task each.
+        ({"a": ("m", range(8)), "b": ("m", range(8))}, {"a": 1, "b": 1}, 4),
+        # Each is bound to its own half.
+        ({"a": ("m", range(4)), "b": ("m", range(4, 8))}, {"a": 1, "b": 1}, 4),
+        # Two machines.
+        ({"a": ("m", range(8)), "b": ("n", range(8))}, {"a": 1, "b": 1}, 8),
+        # Eight tasks at once fill eight cores.
+        ({"a": ("m", range(8))}, {"a": 8}, 1),
+        # More tasks than cores.
+        ({"a": ("m", range(2))}, {"a": 5}, 1),
+        # The least of unequal machines.
+        ({"a": ("m", range(16)), "b": ("n", range(4))}, {"a": 1, "b": 1}, 4),
+        ({}, {}, 1),
+    ],
+)
+def test_kernel_threads_do_not_exceed_the_cores(cores, nthreads, expected):
+    cores = {address: (host, list(mine)) for address, (host, mine) in cores.items()}
+    assert kernel_threads(cores, nthreads) == expected
+
+
+def test_no_threads_are_left_behind(tmp_path):
+    before = {thread.name for thread in threading.enumerate()}
+    lorenz_sweep(100).run(tmp_path / "a", progress="none")
+    assert not {t.name for t in threading.enumerate() if t.name.startswith("cubie")} - before

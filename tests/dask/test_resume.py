@@ -1,0 +1,170 @@
+"""A sweep that is killed, or runs out of room, and is then resumed, to the same bits."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from sweep_models import assert_same_files, assert_same_results, lorenz_sweep
+
+from cubie_dask import open_sweep, sweep_report
+from cubie_dask.progress import ChunkFinished, SweepEnded
+
+CHUNK_RUNS = 13
+
+CHILD = """
+import sys
+from sweep_models import lorenz_sweep
+
+def tell(event):
+    print(type(event).__name__, flush=True)
+
+lorenz_sweep({chunk_runs}).run(sys.argv[1], progress=tell)
+"""
+
+
+def start_child(store):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path))}
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD.format(chunk_runs=CHUNK_RUNS), str(store)],
+        env=environment,
+        cwd=Path(__file__).parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    store = tmp_path_factory.mktemp("undisturbed") / "a.zarr"
+    lorenz_sweep(CHUNK_RUNS).run(store, progress="none")
+    return store
+
+
+def test_kill_9_then_resume_gives_the_same_store(tmp_path, undisturbed):
+    store = tmp_path / "a.zarr"
+    counts = []
+    # Killed twice: the second pass is itself one that resumes.
+    for chunks, delay in ((7, 0.0), (12, 0.004)):
+        child = start_child(store)
+        for _ in range(chunks):
+            assert child.stdout.readline().strip() in ("SweepStarted", "ChunkFinished")
+        time.sleep(delay)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+        assert child.returncode == -signal.SIGKILL
+        report = sweep_report(store)
+        assert 0 < report.chunks < report.plan.chunks
+        counts.append(report.chunks)
+    assert counts[1] > counts[0]
+    partly = store / "x" / "c" / "0" / "0" / "0" / "0.0123.partial"
+    partly.parent.mkdir(parents=True, exist_ok=True)
+    partly.write_bytes(b"cut off")
+
+    events = []
+    report = lorenz_sweep(CHUNK_RUNS).run(store, progress=events.append)
+    assert report.complete
+    again = [event.record.chunk for event in events if isinstance(event, ChunkFinished)]
+    assert len(again) == report.plan.chunks - counts[1]
+    assert len(report.workers) == 3
+    assert not list(store.rglob("*.partial"))
+    assert_same_files(store, undisturbed)
+    assert_same_results(open_sweep(store), open_sweep(undisturbed))
+
+
+def test_sigint_to_the_process_stops_it_cleanly(tmp_path, undisturbed):
+    store = tmp_path / "a.zarr"
+    child = start_child(store)
+    for _ in range(5):
+        child.stdout.readline()
+    child.send_signal(signal.SIGINT)
+    out, _ = child.communicate(timeout=60)
+    assert child.returncode != 0
+    assert "SweepEnded" in out
+    assert not list(store.rglob("*.partial"))
+    report = sweep_report(store)
+    assert report.chunks >= 4
+    lorenz_sweep(CHUNK_RUNS).run(store, progress="none")
+    assert_same_files(store, undisturbed)
+
+
+def test_a_chunk_without_a_record_is_computed_again(tmp_path, undisturbed):
+    store = tmp_path / "a.zarr"
+    lorenz_sweep(CHUNK_RUNS).run(store, progress="none")
+    # As if killed between data and record, with the data half of another time.
+    (store / "status" / "ledger" / "5.json").unlink()
+    block = sweep_report(store).plan.block(5)
+    data = (
+        store
+        / "y"
+        / "c"
+        / "0"
+        / "/".join(
+            str(s // c) for s, c in zip(block.start, sweep_report(store).plan.chunk, strict=True)
+        )
+    )
+    data.write_bytes(b"cut off")
+    events = []
+    lorenz_sweep(CHUNK_RUNS).run(store, progress=events.append)
+    assert [e.record.chunk for e in events if isinstance(e, ChunkFinished)] == [5]
+    assert isinstance(events[-1], SweepEnded)
+    assert_same_files(store, undisturbed)
+
+
+FULL_DISK = """
+set -e
+mount -t tmpfs -o size=2m tmpfs "$2"
+"$1" - "$2/a.zarr" <<'PYTHON'
+import shutil, sys
+from pathlib import Path
+from sweep_models import lorenz_sweep
+from cubie_dask import StorageFullError, sweep_report
+
+store = Path(sys.argv[1])
+ballast = store.with_name("ballast")
+ballast.write_bytes(bytes(1_200_000))
+try:
+    lorenz_sweep(50, save_every=0.01).run(store, progress="none")
+except StorageFullError as error:
+    assert "make room and run the same sweep" in str(error), error
+else:
+    raise SystemExit("the disk did not fill up")
+part = sweep_report(store)
+assert not part.complete
+assert not list(store.rglob("*.partial"))
+ballast.unlink()
+shutil.move(store, sys.argv[1].replace("full", "roomy"))
+print(part.chunks, part.plan.chunks)
+PYTHON
+"""
+
+
+def test_a_full_disk_stops_the_sweep_and_it_can_be_resumed(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "roomy").mkdir()
+    unshared = ["unshare", "--user", "--map-root-user", "--mount"]
+    try:
+        allowed = subprocess.run([*unshared, "true"], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        allowed = False
+    if not allowed:
+        pytest.skip("this machine lets nobody mount a small file system")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path))}
+    ended = subprocess.run(
+        [*unshared, "bash", "-c", FULL_DISK, "bash", sys.executable, str(tmp_path / "full")],
+        env=environment,
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    done, total = map(int, ended.stdout.split())
+    assert 0 < done < total
+    sweep = lorenz_sweep(50, save_every=0.01)
+    resumed = sweep.run(tmp_path / "roomy" / "a.zarr", progress="none")
+    assert resumed.complete
+    sweep.run(tmp_path / "b.zarr", progress="none")
+    assert_same_files(tmp_path / "roomy" / "a.zarr", tmp_path / "b.zarr")
