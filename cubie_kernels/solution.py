@@ -133,15 +133,15 @@ class Solution:
     def summary(self) -> Summary:
         """Return how many runs ended in which way, and what to do about those that failed."""
         flat, times = self.status.reshape(-1), self.final_time.reshape(-1)
-        counts = np.bincount(flat, minlength=max(Status) + 1)
         endings = []
         for status in Status:
-            if counts[status]:
-                first = int(np.argmax(flat == status))
+            ended_so = flat == status
+            if count := int(np.count_nonzero(ended_so)):
+                first = int(np.argmax(ended_so))
                 endings.append(
                     Ending(
                         status=status,
-                        runs=int(counts[status]),
+                        runs=count,
                         first=first,
                         inputs=self.grid.inputs_of(first),
                         time=float(times[first]),

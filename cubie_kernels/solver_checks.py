@@ -185,7 +185,7 @@ def checked_outputs(system: System, saved: Sequence[str] | None) -> dict[str, An
 
 def check_range(name: str, values: ArrayLike, precision: str) -> None:
     """Raise if a value is beyond the largest number of the precision."""
-    largest, most = float(np.max(np.abs(values))), float(np.finfo(precision).max)
+    largest, most = float(max(np.max(values), -np.min(values))), float(np.finfo(precision).max)
     if largest > most:
         raise InputError(
             f"{name!r} reaches {largest:g}, but {precision} ends at {most:.3g}: change the unit "
