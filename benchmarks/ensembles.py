@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -56,6 +58,13 @@ def arguments(sections: list[str]) -> argparse.Namespace:
 
 
 def main() -> int:
+    """Run the chosen sections with a kernel cache of their own, empty at the start."""
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["CUBIE_CACHE_DIR"] = cache
+        return run()
+
+
+def run() -> int:
     sections = {
         "lorenz": adaptive,
         "fixed": fixed_step,
@@ -81,6 +90,7 @@ def main() -> int:
         print(f"\n{tables[-1].markdown()}", flush=True)
         print(figures_markdown(tables[-1].figures), flush=True)
         print(f"({name}: {time.perf_counter() - start:.0f} s)", flush=True)
+    machine.append(f"- load average after the last section: {os.getloadavg()[0]:.2f}")
     text = report(machine, tables, settings)
     if given.output:
         given.output.parent.mkdir(parents=True, exist_ok=True)
