@@ -47,21 +47,39 @@ def integrate(
         p[i] = real(parameters[i])
     queue = run_queue()
     nothing = integers(0)
-    run = take_runs(nothing, nothing < 1, control, queue)
-    active = run < runs
-    fresh = active
-    retry = nothing < 0
-    taken = nothing
-    refused = nothing
+    never = nothing < 0
+    run = nothing
+    idle = nothing < 1
+    active = never
+    retry = never
+    waited = 0
+    tried = counts(0)
+    refused = counts(0)
     position = nothing
+    code = nothing
     t = wide(t0)
     next_save = wide(t0)
     h = real(1.0)
     e_1 = real(0.0)
     e_2 = real(0.0)
     ratio_1 = real(0.0)
-    while any_lane(active):
-        if any_lane(fresh):
+    started = False
+    while any_lane(either(active, idle)):
+        if refill_now(idle, active, waited):
+            if started:
+                t = select(both(idle, code == SUCCESS), wide(t1), t)
+                store_end(
+                    final_state, final_observables, final_time, status, accepted, rejected,
+                    stride, run, idle, t, y, p, o, code, tried - refused, refused,
+                )
+                if SAVES:
+                    store_missing(states, observables, times, stride, run, idle, position)
+            started = True
+            run = take_runs(run, idle, control, queue)
+            fresh = both(idle, run < runs)
+            active = either(active, fresh)
+            idle = never
+            waited = 0
             load_run(run, fresh, columns, values, initial, y, p)
             t = select(fresh, wide(t0), t)
             start_derivative(t, fresh, y, p, k)
@@ -70,7 +88,7 @@ def integrate(
             else:
                 h = select(fresh, first_step(t, y, p, k, y_new, rtol, atol), h)
             h = smaller(larger(h, dt_min), dt_max)
-            taken = select(fresh, 0, taken)
+            tried = select(fresh, 0, tried)
             refused = select(fresh, 0, refused)
             retry = both(retry, negate(fresh))
             e_1 = select(fresh, 0.0, e_1)
@@ -82,27 +100,27 @@ def integrate(
                 due = both(fresh, next_save <= t0)
                 if any_lane(due):
                     store_row(
-                        states, observables, times, stride, position * stride + run, due, t, y, p, o
+                        states, observables, times, stride, position * stride + run, due,
+                        t, y, p, o,
                     )
                     position = count_if(position, due)
                     next_save = gather(save_at, 0, position, due, next_save)
-        left = t1 - t
-        ahead = wide(h)
-        last = ahead >= left
-        step = select(last, real(left), h)
+        left = real(t1 - t)
+        last = h >= left
+        step = select(last, left, h)
         erk_stages(t, step, y, p, k, y_new)
         q = erk_error(step, y, y_new, k, rtol, atol)
-        valid = both(all_finite(y_new), finite(q))
-        accept = both(valid, q <= 1.0)
+        accept = both(active, q <= 1.0)
         e = log2_error(q)
-        ratio = log2_ratio(accept, valid, retry, e, e_1, e_2, ratio_1)
+        ratio = log2_ratio(accept, retry, e, e_1, e_2, ratio_1)
         h = smaller(step * exp2_estimate(ratio), dt_max)
-        t_new = select(last, t1, t + ahead)
+        t_new = t + wide(step)
         if SAVES:
-            due = both(both(active, accept), next_save <= t_new)
+            reached = select(last, wide(t1), t_new)
+            due = both(accept, next_save <= reached)
             if any_lane(due):
                 next_save, position = save_passed(
-                    t, step, t_new, due, save_at, next_save, position, run, stride, times,
+                    t, step, reached, due, save_at, next_save, position, run, stride, times,
                     states, observables, y, y_new, k, p, o, between,
                 )
         t = select(accept, t_new, t)
@@ -112,24 +130,21 @@ def integrate(
         e_2 = select(accept, e_1, e_2)
         e_1 = select(accept, e, e_1)
         ratio_1 = select(accept, ratio, ratio_1)
-        taken = count_if(taken, accept)
-        refused = count_if(refused, negate(accept))
         retry = negate(accept)
+        tried = count_if(tried, active)
+        refused = count_if(refused, both(active, retry))
         done = both(accept, last)
         stuck = both(retry, h < dt_min)
-        ended = both(active, either(either(done, stuck), taken + refused >= most_steps))
+        ended = both(active, either(either(done, stuck), tried >= most_steps))
         h = larger(h, dt_min)
-        fresh = ended
         if any_lane(ended):
-            code = select(done, SUCCESS, select(stuck, select(valid, STEP_TOO_SMALL, integers(NONFINITE)), STEP_BUDGET))
-            store_end(
-                final_state, final_observables, final_time, status, accepted, rejected,
-                stride, run, ended, t, y, p, o, code, taken, refused,
-            )
-            if SAVES:
-                store_missing(states, observables, times, stride, run, ended, position)
-            run = take_runs(run, ended, control, queue)
-            active = run < runs
-            fresh = both(fresh, active)
+            valid = both(all_finite(y_new), finite(q))
+            failure = select(valid, STEP_TOO_SMALL, integers(NONFINITE))
+            failure = select(stuck, failure, STEP_BUDGET)
+            code = select(ended, select(done, SUCCESS, failure), code)
+            active = both(active, negate(ended))
+            idle = either(idle, ended)
+        waited += 1
         if stop_requested(control):
-            active = both(active, run < 0)
+            active = never
+            idle = never

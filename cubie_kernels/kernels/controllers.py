@@ -125,15 +125,14 @@ def exp2_estimate(x):
 
 
 def log2_error(q):
-    """Return the logarithm of the error whose square is ``q``."""
-    return 0.5 * log2_estimate(larger(q, TINY))
+    """Return the logarithm of the error whose square is ``q``; large where that is no number."""
+    return 0.5 * log2_estimate(larger(real(TINY), q))
 
 
-def log2_ratio(accept, valid, retry, e, e_before, e_before_that, ratio_before):
+def log2_ratio(accept, retry, e, e_before, e_before_that, ratio_before):
     """Return the binary logarithm of the next step over this one.
 
-    ``e`` are logarithms of errors. After a rejection the step does not grow at once; a step that
-    gave no number is shortened as much as one change may.
+    ``e`` are logarithms of errors. After a rejection the step does not grow at once.
     """
     filtered = (
         LOG2_SAFETY
@@ -145,4 +144,4 @@ def log2_ratio(accept, valid, retry, e, e_before, e_before_that, ratio_before):
     plain = LOG2_SAFETY - BETA_REJECT * e
     most = select(either(negate(accept), retry), 0.0, real(LOG2_MAX_FACTOR))
     wish = select(accept, filtered, plain)
-    return select(valid, larger(smaller(wish, most), real(LOG2_MIN_FACTOR)), LOG2_MIN_FACTOR)
+    return larger(smaller(wish, most), real(LOG2_MIN_FACTOR))

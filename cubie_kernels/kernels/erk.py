@@ -20,7 +20,11 @@ def erk_stages(t, h, y, p, k, y_new):
 
 
 def erk_error(h, y, y_new, k, rtol, atol):
-    """Return the square of the error norm: the mean of squares of error over tolerance."""
+    """Return the square of the error norm: the mean of squares of error over tolerance.
+
+    It is not finite where a component of ``y_new`` is not: the estimate of a reciprocal of an
+    infinite or undefined size makes it so.
+    """
     q = real(0.0)
     r = real(0.0)
     for i in range(N):

@@ -83,25 +83,30 @@ def _index_operator(op, emit, to_mask=False):
     @infer_global(op)
     class Template(AbstractTemplate):
         def generic(self, args, kws):
-            found = [kind for kind in args if isinstance(kind, Index)]
+            found = {kind for kind in args if isinstance(kind, Index)}
             others = [kind for kind in args if not isinstance(kind, Index)]
-            if not found or kws or not all(isinstance(kind, types.Integer) for kind in others):
+            if len(found) != 1 or kws or not all(isinstance(k, types.Integer) for k in others):
                 return None
-            result = Mask(found[0].w) if to_mask else found[0]
-            return signature(
-                result, *[kind if isinstance(kind, Index) else types.int64 for kind in args]
-            )
+            lane = found.pop()
+            kinds = [kind if isinstance(kind, Index) else types.int64 for kind in args]
+            return signature(Mask(lane.w) if to_mask else lane, *kinds)
 
     def lower(context, builder, sig, args):
-        w = next(kind.w for kind in sig.args if isinstance(kind, Index))
+        lane = next(kind for kind in sig.args if isinstance(kind, Index))
         vectors = [
-            value if isinstance(kind, Index) else splat(builder, value, w)
+            _lift_index(context, builder, kind, value, lane)
             for kind, value in zip(sig.args, args, strict=True)
         ]
         return emit(builder, *vectors)
 
     for left, right in ((Index, Index), (Index, types.Integer), (types.Integer, Index)):
         lower_builtin(op, left, right)(lower)
+
+
+def _lift_index(context, builder, kind, value, lane):
+    if isinstance(kind, Index):
+        return value
+    return splat(builder, context.cast(builder, value, kind, lane.scalar), lane.w)
 
 
 _index_operator(operator.add, lambda builder, a, b: builder.add(a, b))
@@ -161,7 +166,7 @@ def select(typing, mask, a, b):
 
         def emit_index(context, builder, sig, args):
             values = [
-                value if isinstance(kind, Index) else splat(builder, value, lane_kind.w)
+                _lift_index(context, builder, kind, value, lane_kind)
                 for kind, value in zip(sig.args[1:], args[1:], strict=True)
             ]
             return builder.select(args[0], *values)
@@ -360,15 +365,15 @@ def _private(real):
     return private
 
 
-def _integers(w):
+def _integers(lane):
     @intrinsic
     def integers(typing, value):
         """Return the same integer in every lane."""
 
         def emit(context, builder, sig, args):
-            return splat(builder, context.cast(builder, args[0], sig.args[0], types.int64), w)
+            return _lift_index(context, builder, sig.args[0], args[0], lane)
 
-        return Index(w)(value), emit
+        return lane(value), emit
 
     return integers
 
@@ -419,7 +424,8 @@ def lanes(bits: int, width: int, shared: int) -> dict[str, object]:
         "real": _convert(state),
         "wide": _convert(Real(64, width)),
         "private": _private(state),
-        "integers": _integers(width),
+        "integers": _integers(Index(width)),
+        "counts": _integers(Index(width, 32)),
         "open_arena": _open_arena(shared),
     }
     for name in _RUNS:
@@ -430,7 +436,9 @@ def lanes(bits: int, width: int, shared: int) -> dict[str, object]:
     return names
 
 
-_RUNS = "count_if gather gather_cyclic run_queue scatter stop_requested take_runs".split()
+_RUNS = (
+    "count_if gather gather_cyclic refill_now run_queue scatter stop_requested take_runs"
+).split()
 _PRIMITIVES = (
     "any_lane both copysign either exponent_mantissa fabs finite floor maximum minimum negate "
     "offset power_of_two reciprocal_seed select sqrt"

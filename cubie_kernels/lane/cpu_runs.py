@@ -1,9 +1,15 @@
 """The lane language on the CPU: the queue of runs, and lanes from and to memory.
 
 The array ``control`` is shared by all threads of a call (`cubie_kernels.lane.abi.Control`).
+
+Whatever is done lane by lane loops over the set bits of a mask, so that it costs what the lanes
+cost that need it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 from llvmlite import ir
 from numba.core import types
@@ -12,9 +18,51 @@ from numba.extending import intrinsic
 from cubie_kernels.lane.abi import Control
 from cubie_kernels.lane.cpu_types import I32, I64, Index, Mask, Real
 
+# Lanes that wait for a new run: a run is begun in all of them at once when they are this part of a
+# register, or so many steps have passed since the last time.
+_REFILL_PART, _REFILL_STEPS = 4, 4
+
 
 def _field(builder, control, number):
     return builder.gep(control, [ir.Constant(I64, int(number))])
+
+
+def _slot(builder, value):
+    """Put a vector on the stack; return the address of the whole and of the first lane."""
+    with builder.goto_entry_block():
+        place = builder.alloca(value.type)
+        place.align = 64
+    builder.store(value, place)
+    return place, builder.bitcast(place, value.type.element.as_pointer())
+
+
+def _bits(builder, mask, w: int):
+    """Return a mask as a number of ``w`` bits."""
+    return builder.bitcast(mask, ir.IntType(w))
+
+
+def _each_lane(builder, mask, w: int, body: Callable[[Any], None]) -> None:
+    """Emit ``body(lane)`` in a loop over the lanes of a mask, in their order."""
+    integer = ir.IntType(w)
+    before = builder.basic_block
+    test = builder.append_basic_block("lanes")
+    inside = builder.append_basic_block("lane")
+    after = builder.append_basic_block("after")
+    bits = _bits(builder, mask, w)
+    builder.branch(test)
+    builder.position_at_end(test)
+    left = builder.phi(integer)
+    left.add_incoming(bits, before)
+    more = builder.icmp_unsigned("!=", left, ir.Constant(integer, 0))
+    builder.cbranch(more, inside, after)
+    builder.position_at_end(inside)
+    lane = builder.cttz(left, ir.Constant(ir.IntType(1), 1))
+    lane = builder.trunc(lane, I32) if w > 32 else lane if w == 32 else builder.zext(lane, I32)
+    body(lane)
+    rest = builder.and_(left, builder.sub(left, ir.Constant(integer, 1)))
+    left.add_incoming(rest, builder.basic_block)
+    builder.branch(test)
+    builder.position_at_end(after)
 
 
 @intrinsic
@@ -30,45 +78,28 @@ def take_runs(typing, run, mask, control, queue):
         runs = builder.load(_field(builder, control, Control.RUNS))
         chunk = builder.load(_field(builder, control, Control.CHUNK))
         end_at = _field(builder, queue, 1)
-        for lane in range(run.w):
-            position = ir.Constant(I32, lane)
-            before = builder.basic_block
-            takes = builder.append_basic_block("take")
-            fetch = builder.append_basic_block("fetch")
-            give = builder.append_basic_block("give")
-            after = builder.append_basic_block("after")
-            builder.cbranch(builder.extract_element(wanted, position), takes, after)
+        place, first_lane = _slot(builder, lanes)
 
-            builder.position_at_end(takes)
+        def clipped(value):
+            return builder.select(builder.icmp_signed("<", value, runs), value, runs)
+
+        def take(lane):
             first = builder.load(queue)
-            empty = builder.icmp_signed(">=", first, builder.load(end_at))
-            builder.cbranch(empty, fetch, give)
-
-            builder.position_at_end(fetch)
-            start = builder.atomic_rmw(
-                "add", _field(builder, control, Control.NEXT), chunk, ordering="monotonic"
-            )
-            start = builder.select(builder.icmp_signed("<", start, runs), start, runs)
-            stop = builder.add(start, chunk)
-            stop = builder.select(builder.icmp_signed("<", stop, runs), stop, runs)
-            builder.store(stop, end_at)
-            builder.branch(give)
-
-            builder.position_at_end(give)
+            before = builder.basic_block
+            with builder.if_then(builder.icmp_signed(">=", first, builder.load(end_at))):
+                counter = _field(builder, control, Control.NEXT)
+                start = clipped(builder.atomic_rmw("add", counter, chunk, ordering="monotonic"))
+                builder.store(clipped(builder.add(start, chunk)), end_at)
+                fetched = builder.basic_block
             mine = builder.phi(I64)
-            mine.add_incoming(first, takes)
-            mine.add_incoming(start, fetch)
+            mine.add_incoming(first, before)
+            mine.add_incoming(start, fetched)
             more = builder.zext(builder.icmp_signed("<", mine, runs), I64)
             builder.store(builder.add(mine, more), queue)
-            taken = builder.insert_element(lanes, mine, position)
-            builder.branch(after)
+            builder.store(mine, builder.gep(first_lane, [lane]))
 
-            builder.position_at_end(after)
-            merged = builder.phi(lanes.type)
-            merged.add_incoming(lanes, before)
-            merged.add_incoming(taken, give)
-            lanes = merged
-        return lanes
+        _each_lane(builder, wanted, run.w, take)
+        return builder.load(place)
 
     return run(run, mask, control, queue), emit
 
@@ -85,6 +116,27 @@ def run_queue(typing):
         return pointer
 
     return types.CPointer(types.int64)(), emit
+
+
+@intrinsic
+def refill_now(typing, idle, active, waited):
+    """Tell whether the lanes of ``idle`` should begin their next run.
+
+    Beginning a run costs the whole register about a step, so that it pays to wait until several
+    lanes can begin together. It changes no result.
+    """
+
+    def emit(context, builder, sig, args):
+        waiting = _bits(builder, args[0], idle.w)
+        none = ir.Constant(waiting.type, 0)
+        count = builder.ctpop(waiting)
+        enough = builder.icmp_unsigned(">=", count, count.type(max(1, idle.w // _REFILL_PART)))
+        late = builder.icmp_signed(">=", args[2], ir.Constant(I64, _REFILL_STEPS))
+        alone = builder.icmp_unsigned("==", _bits(builder, args[1], idle.w), none)
+        now = builder.or_(enough, builder.or_(late, alone))
+        return builder.and_(now, builder.icmp_unsigned("!=", waiting, none))
+
+    return types.boolean(idle, active, types.int64), emit
 
 
 @intrinsic
@@ -108,26 +160,18 @@ def count_if(typing, count, mask):
     return count(count, mask), emit
 
 
-def _for_masked_lanes(builder, mask, w, start, body):
-    """Run ``body(position, value)`` for each lane of the mask; ``start`` is carried through."""
-    value = start
-    for lane in range(w):
-        position = ir.Constant(I32, lane)
-        before = builder.basic_block
-        inside = builder.append_basic_block("lane")
-        after = builder.append_basic_block("next")
-        builder.cbranch(builder.extract_element(mask, position), inside, after)
-        builder.position_at_end(inside)
-        result = body(position, value)
-        end = builder.basic_block
-        builder.branch(after)
-        builder.position_at_end(after)
-        if start is not None:
-            merged = builder.phi(start.type)
-            merged.add_incoming(value, before)
-            merged.add_incoming(result, end)
-            value = merged
-    return value
+def _gather(builder, base, where, index, mask, default, w):
+    """Emit the reads ``base[where(index)]`` of the lanes of a mask."""
+    place, values = _slot(builder, default)
+    _, indices = _slot(builder, index)
+
+    def read(lane):
+        position = where(builder.load(builder.gep(indices, [lane])))
+        number = builder.load(builder.gep(base, [position]))
+        builder.store(number, builder.gep(values, [lane]))
+
+    _each_lane(builder, mask, w, read)
+    return builder.load(place)
 
 
 @intrinsic
@@ -138,14 +182,7 @@ def gather(typing, array, first, index, mask, default):
 
     def emit(context, builder, sig, args):
         base = builder.gep(args[0], [args[1]])
-
-        def body(position, value):
-            where = builder.extract_element(args[2], position)
-            return builder.insert_element(
-                value, builder.load(builder.gep(base, [where])), position
-            )
-
-        return _for_masked_lanes(builder, args[3], mask.w, args[4], body)
+        return _gather(builder, base, lambda i: i, args[2], args[3], args[4], mask.w)
 
     return default(array, types.int64, index, mask, default), emit
 
@@ -155,17 +192,12 @@ def gather_cyclic(typing, array, first, stride, length, index, mask, default):
     """Read ``array[first + (index // stride) % length]`` in the lanes of ``mask``."""
 
     def emit(context, builder, sig, args):
-        array, first, stride, length, index, mask_value, start = args
-        base = builder.gep(array, [first])
+        array, first, stride, length, index, lanes, start = args
 
-        def body(position, value):
-            where = builder.extract_element(index, position)
-            where = builder.urem(builder.udiv(where, stride), length)
-            return builder.insert_element(
-                value, builder.load(builder.gep(base, [where])), position
-            )
+        def where(position):
+            return builder.urem(builder.udiv(position, stride), length)
 
-        return _for_masked_lanes(builder, mask_value, mask.w, start, body)
+        return _gather(builder, builder.gep(array, [first]), where, index, lanes, start, mask.w)
 
     i64 = types.int64
     return default(array, i64, i64, i64, index, mask, default), emit
@@ -178,23 +210,25 @@ def scatter(typing, array, first, index, mask, value):
     ``value`` is a lane value or a scalar; integers are narrowed to the array's type.
     """
     element = array.dtype
+    by_lane = isinstance(value, (Real, Index))
 
     def emit(context, builder, sig, args):
         base = builder.gep(args[0], [args[1]])
         target = context.get_value_type(element)
+        _, indices = _slot(builder, args[2])
+        if by_lane:
+            _, values = _slot(builder, args[4])
+        else:
+            item = context.cast(builder, args[4], sig.args[4], element)
 
-        def body(position, _):
-            item = args[4]
-            if isinstance(value, (Real, Index)):
-                item = builder.extract_element(args[4], position)
-                if isinstance(value, Index) and target.width < 64:
-                    item = builder.trunc(item, target)
-            else:
-                item = context.cast(builder, item, sig.args[4], element)
-            where = builder.extract_element(args[2], position)
-            builder.store(item, builder.gep(base, [where]))
+        def write(lane):
+            number = builder.load(builder.gep(values, [lane])) if by_lane else item
+            if isinstance(value, Index) and target.width < value.bits:
+                number = builder.trunc(number, target)
+            where = builder.load(builder.gep(indices, [lane]))
+            builder.store(number, builder.gep(base, [where]))
 
-        _for_masked_lanes(builder, args[3], mask.w, None, body)
+        _each_lane(builder, args[3], mask.w, write)
         return context.get_dummy_value()
 
     return types.void(array, types.int64, index, mask, value), emit

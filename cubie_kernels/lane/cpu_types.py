@@ -58,16 +58,26 @@ class Mask(types.Type):
 
 
 class Index(types.Type):
-    """One 64-bit integer per lane: the number of a run, a count, a position in an array."""
+    """One integer per lane: 64 bits for a run or a position in an array, 32 for a count."""
 
-    def __init__(self, w: int) -> None:
-        self.w = w
-        super().__init__(f"Index{w}")
+    def __init__(self, w: int, bits: int = 64) -> None:
+        self.w, self.bits = w, bits
+        super().__init__(f"Index{bits}x{w}")
+
+    @property
+    def element(self) -> ir.Type:
+        """The LLVM type of one lane."""
+        return ir.IntType(self.bits)
+
+    @property
+    def scalar(self) -> types.Integer:
+        """The Numba type of one lane."""
+        return types.int64 if self.bits == 64 else types.int32
 
     @property
     def vector(self) -> ir.Type:
         """The LLVM type of all lanes."""
-        return ir.VectorType(I64, self.w)
+        return ir.VectorType(self.element, self.w)
 
 
 class Array(types.Type):

@@ -75,6 +75,11 @@ def run_queue() -> None:
     """Return nothing: all runs are handed out at once."""
 
 
+def refill_now(idle, active, waited) -> bool:
+    """Tell whether the lanes of ``idle`` should begin their next run: at once."""
+    return any_lane(idle)
+
+
 def stop_requested(control) -> bool:
     """Tell whether the caller has asked the kernel to stop."""
     return bool(control[Control.STOP])
@@ -92,8 +97,14 @@ def take_runs(run, mask, control, queue):
 
 def exponent_mantissa(x):
     """Split a positive normal number into exponent (a real) and mantissa in [1, 2)."""
-    mantissa, exponent = np.frexp(x)
-    return (exponent - 1).astype(x.dtype), mantissa + mantissa
+    if x.dtype == np.float16:
+        mantissa, exponent = np.frexp(x)
+        return (exponent - 1).astype(x.dtype), mantissa + mantissa
+    # From the bits, so that infinity and NaN give what they give on the other targets.
+    whole, mantissa, bias = (np.int64, 52, 1023) if x.dtype == np.float64 else (np.int32, 23, 127)
+    bits = x.view(whole)
+    fraction = (bits & whole((1 << mantissa) - 1)) | whole(bias << mantissa)
+    return ((bits >> whole(mantissa)) - whole(bias)).astype(x.dtype), fraction.view(x.dtype)
 
 
 def power_of_two(x):
@@ -151,6 +162,7 @@ def lanes(bits: int, shared: int, width: int) -> dict[str, Any]:
         "any_lane": any_lane,
         "both": np.logical_and,
         "copysign": np.copysign,
+        "counts": integers,
         "count_if": count_if,
         "device": device,
         "either": np.logical_or,
@@ -170,6 +182,7 @@ def lanes(bits: int, shared: int, width: int) -> dict[str, Any]:
         "private": private,
         "real": convert(dtype),
         "reciprocal_seed": reciprocal_seed,
+        "refill_now": refill_now,
         "run_queue": run_queue,
         "scatter": scatter,
         "select": select,
