@@ -121,7 +121,7 @@ def work_precision(settings: Settings, folder: Path) -> Table:
     calls = times["heyoka, calls alone", 1e-8].best
     note += (
         f" They take {calls:.4f} s of the {10.0 ** curves['heyoka'][1].min():.4f} s of its fastest "
-        "sweep, so the ratios measure the package as used from Python, not its compiled steps alone."
+        "sweep, so the ratios are about the package as used from Python, not its steps alone."
     )
     return Table(title, header, rows, figures, [note, f"![work and precision]({PICTURE})"])
 
