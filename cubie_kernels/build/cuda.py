@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import importlib.util
 import re
 import threading
@@ -32,6 +33,7 @@ __all__ = ["CudaCode", "Resources", "compile_cuda", "cuda_ptx", "cuda_source"]
 OLDEST = (7, 5)
 _PRECISIONS = {32: "float32", 64: "float64"}
 _PACKAGES = ("cuda-core", "numba-cuda", "nvidia-nvjitlink", "nvidia-nvvm")
+_ERRORS = ("numba.core.errors", "numba.cuda.core.errors")
 _LOCK = threading.RLock()
 
 
@@ -120,8 +122,7 @@ def cuda_source(config: KernelConfig) -> tuple[str, Module]:
 
 def entry_signature(bits: int) -> Any:
     """Return the type of a kernel's entry, as Numba's CUDA compiler has it."""
-    from numba.cuda import types
-
+    types = _module("numba.cuda.types")
     kinds: dict[str, Any] = {
         "real": types.float64 if bits == 64 else types.float32,
         "float64": types.float64,
@@ -139,8 +140,7 @@ def capability(cc: tuple[int, int]) -> Iterator[None]:
     A device function that is called and not inlined is compiled for the current device, although
     the kernel names a compute capability; the public interface has no way to say otherwise.
     """
-    from numba.cuda import dispatcher
-
+    dispatcher = _module("numba.cuda.dispatcher")
     device = SimpleNamespace(compute_capability=cc, id=0)
     with _LOCK:
         own = dispatcher.get_current_device
@@ -165,6 +165,11 @@ def _check(config: KernelConfig, cc: tuple[int, int]) -> None:
             f"The cuda target needs {' and '.join(missing)}, which is not installed. "
             "Install the extra: pip install 'cubie[cuda]'."
         )
+
+
+def _module(name: str) -> Any:
+    """Import a module of the extra, which type checkers and most machines do without."""
+    return importlib.import_module(name)
 
 
 def _installed(name: str) -> bool:
@@ -243,10 +248,10 @@ def cuda_ptx(config: KernelConfig, cc: tuple[int, int] = (9, 0)) -> str:
 
 def _compile(path: Path, bits: int, cc: tuple[int, int], output: str) -> Any:
     """Compile the entry of the module in ``path`` to ``"ltoir"`` or ``"ptx"``."""
-    from numba import cuda
-    from numba.core.errors import NumbaError as CoreError
-    from numba.cuda.core.errors import NumbaError
-
+    cuda = _module("numba.cuda")
+    faults = tuple(
+        _module(f"{name}.errors").NumbaError for name in ("numba.core", "numba.cuda.core")
+    )
     try:
         kernel = load_module(path, path.stem)
         with capability(cc):
@@ -258,17 +263,16 @@ def _compile(path: Path, bits: int, cc: tuple[int, int], output: str) -> Any:
                 cc=cc,
                 output=output,
             )
-    except (NumbaError, CoreError) as fault:
+    except faults as fault:
         raise BuildError(f"The kernel module {path} does not compile: {fault}") from fault
     return code
 
 
 def _link(code: bytes, arch: str) -> tuple[bytes, dict[str, Any]]:
     """Make a cubin; return it with the name of its entry and what a thread uses."""
-    from cuda.core import Linker, LinkerOptions, ObjectCode
-
-    options = LinkerOptions(arch=arch, link_time_optimization=True, ptxas_options=["-v"])
-    linker = Linker(ObjectCode.from_ltoir(code), options=options)
+    core = _module("cuda.core")
+    options = core.LinkerOptions(arch=arch, link_time_optimization=True, ptxas_options=["-v"])
+    linker = core.Linker(core.ObjectCode.from_ltoir(code), options=options)
     cubin = bytes(linker.link("cubin").code)
     log = linker.get_info_log()
     entry = re.search(r"entry function '(\S+)'", log)
