@@ -28,9 +28,8 @@ from cubie_kernels.solver_checks import (
 )
 
 if TYPE_CHECKING:
-    from cubie_kernels.model.system import System
-
     from cubie_kernels.build.config import KernelConfig
+    from cubie_kernels.model.system import System
 
 __all__ = ["Solver", "SolverOptions"]
 
