@@ -55,7 +55,9 @@ class DaskExecutor:
                 f"No worker joined {client!r} within {_PATIENCE_SECONDS} s: start workers, then "
                 "run the sweep again."
             ) from fault
-        self._threads = threads or kernel_threads(self._client.run(_cores), self._client.nthreads())
+        self._threads = threads or kernel_threads(
+            self._client.run(_cores, on_error="ignore"), self._client.nthreads()
+        )
         self._ended = as_completed(loop=client.loop, with_results=True, raise_errors=False)
 
     def slots(self) -> int:

@@ -124,7 +124,10 @@ def final_error(ended: Attempt, where: str, most: int = _MOST_ATTEMPTS) -> Excep
 
 
 class InProcess:
-    """Runs chunks in this process: the kernel on all cores, while another thread writes.
+    """Runs chunks in this process: the kernel on all cores, while other threads write.
+
+    One thread cannot keep up with compressing what a fast kernel makes, so there are as many as
+    cores, to eight; one more finished chunk may wait for them.
 
     Parameters
     ----------
@@ -134,17 +137,21 @@ class InProcess:
         Threads of the kernel. Default: one for each core that this process may use.
     """
 
-    _MOST_WRITING = 2
-
     def __init__(self, store: SweepStore, threads: int | None = None) -> None:
+        from cubie_kernels.run.execute import available_threads
+
+        # Before the first chunk, so that its time is that of its runs.
+        store.recipe.solver.build()
         self._store, self._threads = store, threads
         self._queue: deque[tuple[int, int]] = deque()
         self._writing: dict[Future[Record], tuple[int, int]] = {}
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="cubie-write")
+        writers = min(8, max(2, available_threads()))
+        self._most_writing = writers + 1
+        self._writers = ThreadPoolExecutor(writers, thread_name_prefix="cubie-write")
 
     def slots(self) -> int:
         """Return room for one chunk that is computed and those that are written."""
-        return 1 + self._MOST_WRITING
+        return 1 + self._most_writing
 
     def submit(self, chunk: int, attempt: int) -> None:
         """Queue a chunk."""
@@ -152,7 +159,7 @@ class InProcess:
 
     def wait(self) -> list[Attempt]:
         """Compute the next chunk, or else wait for one to be written."""
-        if not self._queue or len(self._writing) >= self._MOST_WRITING:
+        if not self._queue or len(self._writing) >= self._most_writing:
             wait(self._writing, return_when=FIRST_COMPLETED)
         else:
             chunk, attempt = self._queue.popleft()
@@ -160,7 +167,7 @@ class InProcess:
                 computed = compute_chunk(self._store, chunk, self._threads)
             except Exception as error:
                 return [Attempt(chunk, attempt, error=error)]
-            written = self._writer.submit(write_chunk, self._store, computed, attempt)
+            written = self._writers.submit(write_chunk, self._store, computed, attempt)
             self._writing[written] = (chunk, attempt)
         return [self._ended(future) for future in [f for f in self._writing if f.done()]]
 
@@ -173,4 +180,4 @@ class InProcess:
     def close(self) -> None:
         """Let the chunks that are computed be written, and drop the others."""
         self._queue.clear()
-        self._writer.shutdown(wait=True)
+        self._writers.shutdown(wait=True)

@@ -215,13 +215,13 @@ class Bar:
             self._bar.start()
             self._task = self._bar.add_task("", total=event.runs, completed=event.runs_before)
         elif isinstance(event, ChunkFailed):
-            self._bar.console.print(_failure(event), markup=False)
+            self._bar.console.print(_failure(event), markup=False, highlight=False)
         if self._task is not None:
             completed = self._tally.runs_done
             self._bar.update(self._task, completed=completed, description=self._tally.line())
         if isinstance(event, SweepEnded):
             self._bar.stop()
-            self._bar.console.print(f"sweep {_ending(event)}", markup=False)
+            self._bar.console.print(f"sweep {_ending(event)}", markup=False, highlight=False)
 
 
 def listener_for(progress: str | bool | Listener) -> Listener:

@@ -40,7 +40,7 @@ def client():
     ids=["product", "zip", "sample"],
 )
 def test_a_cluster_gives_the_bits_of_one_process(tmp_path, client, grid):
-    sweep = lorenz_sweep(40, grid)
+    sweep = lorenz_sweep(80, grid)
     alone = sweep.run(tmp_path / "alone", progress="none")
     events = []
     spread = sweep.run(tmp_path / "spread", client, progress=events.append)

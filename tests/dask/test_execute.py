@@ -2,6 +2,8 @@
 
 import errno
 import io
+import os
+import subprocess
 import sys
 from collections import Counter, deque
 
@@ -11,6 +13,7 @@ from cubie_dask.errors import ChunkError, StorageFullError, StoreError
 from cubie_dask.execute import Attempt, drive, final_error
 from cubie_dask.ledger import Record
 from cubie_dask.progress import (
+    Bar,
     ChunkFailed,
     ChunkFinished,
     Lines,
@@ -137,6 +140,25 @@ def test_lines_have_no_carriage_returns_and_keep_their_interval():
     assert "complete after 99 s" in told[5]
 
 
+def test_the_bar_on_a_terminal():
+    master, terminal = os.openpty()
+    with os.fdopen(terminal, "w") as stream:
+        assert stream.isatty()
+        bar = Bar(stream)
+        bar(SweepStarted(STORE, 30, 3, 0, 0))
+        for chunk in range(3):
+            bar(ChunkFinished(record(chunk)))
+        bar(ChunkFailed(2, 1, "RuntimeError('[x]')", True))
+        bar(SweepEnded(True, 5.0))
+        stream.flush()
+        shown = os.read(master, 1 << 16).decode()
+    os.close(master)
+    assert "30 of 30 runs (100.0%)" in shown
+    assert "RuntimeError('[x]')" in shown
+    assert shown.rstrip().endswith("sweep complete after 5.0 s")
+    assert "\r" in shown
+
+
 def test_progress_choices(monkeypatch):
     seen = []
     assert listener_for(seen.append) == seen.append
@@ -146,3 +168,13 @@ def test_progress_choices(monkeypatch):
     assert sys.stderr.getvalue() == ""
     with pytest.raises(InputError, match=r"not 'lins'. Did you mean 'lines'"):
         listener_for("lins")
+
+
+def test_importing_is_light():
+    code = (
+        "import sys, cubie_dask; cubie_dask.Sweep, cubie_dask.Grid, cubie_dask.open_sweep;"
+        "heavy = {'dask', 'distributed', 'xarray', 'zarr', 'pandas', 'scipy', 'numba', 'rich'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
