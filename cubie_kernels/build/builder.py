@@ -68,7 +68,7 @@ def _build_cpu(config: KernelConfig) -> Kernel:
     from cubie_kernels.lane.symbols import load_symbols
 
     bits = PRECISION_BITS[config.precision]
-    width = config.width or cpu.default_width(bits)
+    width = config.width or cpu.default_width(bits, len(config.system.states))
     module = kernel_module(config)
     head = (
         "from math import nan\n\n"

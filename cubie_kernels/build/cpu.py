@@ -22,6 +22,7 @@ __all__ = ["OPTIONS", "CpuCode", "compile_object", "default_width", "host", "loa
 
 # Floating-point freedom of the compiler: nothing that hides a NaN or reorders a sum.
 OPTIONS = ("contract", "arcp", "nsz")
+_TWO_REGISTER_STATES = 24
 _LOCK = threading.Lock()
 
 
@@ -47,9 +48,13 @@ def host() -> Host:
     return Host(llvm.get_process_triple(), llvm.get_host_cpu_name(), features.flatten())
 
 
-def default_width(bits: int) -> int:
-    """Return the lanes of a real of ``bits`` bits: two registers, whose work overlaps."""
-    return 2 * host().vector_bytes * 8 // bits
+def default_width(bits: int, states: int) -> int:
+    """Return the lanes of a real of ``bits`` bits.
+
+    Two registers, whose work overlaps; one where two would crowd each other out of the cache.
+    """
+    registers = 2 if states <= _TWO_REGISTER_STATES else 1
+    return registers * host().vector_bytes * 8 // bits
 
 
 class CpuCode:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
 from cubie_kernels.version import __version__
 
@@ -50,5 +52,15 @@ class KernelKey:
 
 
 def versions(*packages: str) -> tuple[tuple[str, str], ...]:
-    """Return name and version of this distribution and of other packages."""
-    return (("cubie", __version__), *((name, version(name)) for name in packages))
+    """Return name and version of this distribution, its lane language and other packages."""
+    own = (("cubie", __version__), ("cubie lane language", _lane_language()))
+    return (*own, *((name, version(name)) for name in packages))
+
+
+@cache
+def _lane_language() -> str:
+    """Return a digest of the lane language's source, which is compiled into every kernel."""
+    digest = hashlib.sha256()
+    for path in sorted((Path(__file__).parents[1] / "lane").glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]

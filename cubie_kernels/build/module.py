@@ -22,8 +22,11 @@ __all__ = ["Module", "kernel_module", "kernel_registry"]
 # Larger right-hand sides are called instead of copied into each stage: the copies would cost
 # seconds of compilation and gain nothing that can be measured.
 _INLINED_OPERATIONS = 60
+# From here on a step's working set leaves the first level cache: the step is then arranged to pass
+# over memory less often, at the price of a few operations.
+_PAIRED_STATES = 24
 _LIMITS = {
-    "cpu": Limits(shared_bytes=1 << 40, local_bytes=4096),
+    "cpu": Limits(shared_bytes=1 << 40, local_bytes=1 << 15),
     "numpy": Limits(shared_bytes=1 << 40, local_bytes=1 << 40),
     "cuda": Limits(shared_bytes=512, local_bytes=1024),
 }
@@ -133,10 +136,13 @@ def _names(config: KernelConfig, registry: BufferRegistry) -> dict[str, Any]:
     names = abi_constants()
     names |= tableau_constants(tableau, len(system.states))
     names |= controller_constants(config.controller, tableau, config.precision)
+    paired = len(system.states) > _PAIRED_STATES
     names |= {
         "P": len(system.parameters),
         "SAVES": config.saves,
         "UNIFORM_STEP": not config.adaptive,
+        "PAIRED": paired,
+        "PAIRED_ERROR": paired and names["STAGES"] % 2 == 1 and not names["ERROR_2"],
         "SWEPT_PARAMETERS": tuple(system.parameters.index(n) for n in config.swept_parameters),
         "SWEPT_STATES": tuple(system.states.index(n) for n in config.swept_states),
         "SAVED_STATES": config.saved_states,

@@ -108,8 +108,8 @@ def integrate(
         left = real(t1 - t)
         last = h >= left
         step = select(last, left, h)
-        erk_stages(t, step, y, p, k, y_new)
-        q = erk_error(step, y, y_new, k, rtol, atol)
+        erk_stages(t, step, y, p, k, y_new, between)
+        q = erk_error(step, y, y_new, k, between, rtol, atol)
         accept = both(active, q <= 1.0)
         e = log2_error(q)
         ratio = log2_ratio(accept, retry, e, e_1, e_2, ratio_1)
@@ -124,9 +124,14 @@ def integrate(
                     states, observables, y, y_new, k, p, o, between,
                 )
         t = select(accept, t_new, t)
-        for i in range(N):
-            y[i] = select(accept, y_new[i], y[i])
-            k[i] = select(accept, k[(STAGES - 1) * N + i], k[i])
+        if PAIRED and not any_lane(negate(accept)):
+            y, y_new = y_new, y
+            for i in range(N):
+                k[i] = k[(STAGES - 1) * N + i]
+        else:
+            for i in range(N):
+                y[i] = select(accept, y_new[i], y[i])
+                k[i] = select(accept, k[(STAGES - 1) * N + i], k[i])
         e_2 = select(accept, e_1, e_2)
         e_1 = select(accept, e, e_1)
         ratio_1 = select(accept, ratio, ratio_1)

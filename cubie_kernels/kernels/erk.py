@@ -5,21 +5,32 @@ the last row of ``A`` always gives the new state and the last stage its derivati
 """
 
 
-def erk_stages(t, h, y, p, k, y_new):
+def erk_stages(t, h, y, p, k, y_new, partial):
     """Compute the stages of a step from ``y``, whose derivative is in the first rows of ``k``.
 
     On return ``y_new`` holds the state at ``t + h`` and the last rows of ``k`` its derivative.
+
+    A large system does not fit into the first level cache. There, two stages share one pass over
+    the derivatives: what is known of the second is kept in ``partial``.
     """
     for s in unroll(range(1, STAGES)):
-        for i in range(N):
-            if UNIFORM_STEP:
-                y_new[i] = total(((h * A[s][j]) * k[j * N + i] for j in range(s)), start=y[i])
-            else:
-                y_new[i] = y[i] + h * total(A[s][j] * k[j * N + i] for j in range(s))
+        if PAIRED and s % 2 == 1 and s > 1:
+            for i in range(N):
+                y_new[i] = partial[i] + (h * A[s][s - 1]) * k[(s - 1) * N + i]
+        else:
+            for i in range(N):
+                if UNIFORM_STEP:
+                    y_new[i] = total(((h * A[s][j]) * k[j * N + i] for j in range(s)), start=y[i])
+                else:
+                    y_new[i] = y[i] + h * total(A[s][j] * k[j * N + i] for j in range(s))
+                if PAIRED and s % 2 == 0 and s + 1 < STAGES:
+                    partial[i] = y[i] + h * total(A[s + 1][j] * k[j * N + i] for j in range(s))
+                if PAIRED_ERROR and s + 1 == STAGES:
+                    partial[i] = total(ERROR[j] * k[j * N + i] for j in range(s))
         rhs(real(t + wide(C[s] * h)), y_new, p, offset(k, s * N))
 
 
-def erk_error(h, y, y_new, k, rtol, atol):
+def erk_error(h, y, y_new, k, partial, rtol, atol):
     """Return the square of the error norm: the mean of squares of error over tolerance.
 
     It is not finite where a component of ``y_new`` is not: the estimate of a reciprocal of an
@@ -30,7 +41,10 @@ def erk_error(h, y, y_new, k, rtol, atol):
     for i in range(N):
         size = larger(fabs(y[i]), fabs(y_new[i]))
         weight = h * reciprocal(atol[i] + rtol[i] * size)
-        e = weight * total(ERROR[j] * k[j * N + i] for j in range(STAGES))
+        if PAIRED_ERROR:
+            e = weight * (partial[i] + ERROR[STAGES - 1] * k[(STAGES - 1) * N + i])
+        else:
+            e = weight * total(ERROR[j] * k[j * N + i] for j in range(STAGES))
         q = q + e * e
         if ERROR_2:
             e_2 = weight * total(ERROR_2[j] * k[j * N + i] for j in range(STAGES))

@@ -63,7 +63,7 @@ def integrate(
                 t_new = settings[T0] + (s + 1) * settings[DT]
                 if phase + s + 1 >= control[FULL_STEPS] + control[PART_STEPS] or phase:
                     t_new = settings[T1]
-                erk_stages(t, h, y, p, k, y_new)
+                erk_stages(t, h, y, p, k, y_new, between)
                 lost = both(alive, negate(all_finite(y_new)))
                 if any_lane(lost):
                     store_end(

@@ -169,7 +169,7 @@ class _Call:
     def _set_settings(self, batch: Batch) -> None:
         self.settings[Setting.T0], self.settings[Setting.T1] = batch.t0, batch.t1
         self.settings[Setting.DT] = batch.dt or 0.0
-        self.settings[Setting.DT_MIN] = batch.dt_min
+        self.settings[Setting.DT_MIN] = max(batch.dt_min, float(np.finfo(self.dtype).tiny))
         self.settings[Setting.DT_MAX] = batch.dt_max
         if not self.kernel.config.adaptive and batch.dt is not None:
             full, rest = fixed_steps(batch.t0, batch.t1, batch.dt)
