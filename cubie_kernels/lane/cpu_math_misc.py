@@ -82,5 +82,5 @@ def fmod(m: Machine, x: Vec, y: Vec) -> Vec:
     # The rounded quotient may be one off.
     rest = m.select(rest < 0.0, rest + b, m.select(rest >= b, rest - b, rest))
     result = m.copysign(m.select(a < b, a, rest), x)
-    exact = (ratio < m.pick(2.0**52, 2.0**23)) & (b < math.inf)
-    return m.rescue(~exact, lambda: m.each_lane("fmod", x, y), result)
+    far = (ratio >= m.pick(2.0**52, 2.0**23)) & (a < math.inf) & (b > 0.0)
+    return m.rescue(far, lambda: m.each_lane("fmod", x, y), result)

@@ -17,7 +17,7 @@ def _reduce(m: Machine, x: Vec) -> tuple[Vec, Vec, Vec]:
     """Return ``n + shift`` and ``x - n * pi/2`` as a sum of two numbers, the first within pi/4."""
     shifted = m.fma(x, TWO_OVER_PI, m.round_shift)
     n = shifted - m.round_shift
-    high, middle, low = c.HALF_PI[m.bits]
+    high, middle, low = c.HALF_PI_CUT[m.bits]
     first = m.fma(n, -high, x)
     product, error = m.two_product(n, middle)
     r = first - product
@@ -99,7 +99,7 @@ def _arcsine(m: Machine, x: Vec) -> tuple[Vec, Vec, Vec, Vec]:
 def asin(m: Machine, x: Vec) -> Vec:
     """Return the inverse sine."""
     s, rest, error, a = _arcsine(m, x)
-    high, low, _ = c.HALF_PI[m.bits]
+    high, low = c.HALF_PI[m.bits]
     total, lost = m.fast_two_sum(high, -2.0 * s)
     outer = total + (lost + (low - 2.0 * (rest + error)))
     return m.select(a > 0.5, m.copysign(outer, x), s + rest)
@@ -108,20 +108,21 @@ def asin(m: Machine, x: Vec) -> Vec:
 def acos(m: Machine, x: Vec) -> Vec:
     """Return the inverse cosine."""
     s, rest, error, a = _arcsine(m, x)
-    high, low, _ = c.HALF_PI[m.bits]
+    high, low = c.HALF_PI[m.bits]
     total, lost = m.fast_two_sum(high, -s)
     inner = total + (lost + (low - rest))
     near_one = 2.0 * (s + (rest + error))
-    pi_high, pi_low, _ = c.PI[m.bits]
+    pi_high, pi_low = c.PI[m.bits]
     near_minus_one = pi_high - (near_one - pi_low)
     outer = m.select(x > 0.0, near_one, near_minus_one)
     return m.select(a > 0.5, outer, inner)
 
 
-def _arctangent(m: Machine, t: Vec) -> Vec:
-    """Return ``atan(t) - t`` for ``|t| <= 1``."""
+def _arctangent_rest(m: Machine, t: Vec, t_low: Vec) -> Vec:
+    """Return ``atan(t + t_low) - t`` for ``|t| <= 1``."""
     z = t * t
-    return t * z * m.poly(z, c.ATAN[m.bits])
+    # The slope 1 - t / 2 stands for 1 / (1 + t**2).
+    return m.fma(t_low, 1.0 - 0.5 * t, t * z * m.poly(z, c.ATAN[m.bits]))
 
 
 def atan(m: Machine, x: Vec) -> Vec:
@@ -132,9 +133,8 @@ def atan(m: Machine, x: Vec) -> Vec:
     outer = a > 1.0
     top, bottom = m.select(outer, 1.0, a), m.select(outer, a, 1.0)
     t, t_low = m.quotient(top, m.lift(0.0), bottom, m.lift(0.0))
-    # The slope 1 - t / 2 stands for 1 / (1 + t**2).
-    rest = m.fma(t_low, 1.0 - 0.5 * t, _arctangent(m, t))
-    high, low, _ = c.HALF_PI[m.bits]
+    rest = _arctangent_rest(m, t, t_low)
+    high, low = c.HALF_PI[m.bits]
     outer_angle = (high - t) + (low - rest)
     return m.copysign(m.select(outer, outer_angle, t + rest), x)
 
@@ -146,10 +146,12 @@ def atan2(m: Machine, y: Vec, x: Vec) -> Vec:
     top, bottom = m.select(swap, ax, ay), m.select(swap, ay, ax)
     infinite = top.equals(float("inf")) & bottom.equals(float("inf"))
     t = m.select((ax + ay).equals(0.0), 0.0, m.select(infinite, 1.0, top / bottom))
-    angle = t + _arctangent(m, t)
-    high, low, _ = c.HALF_PI[m.bits]
-    angle = m.select(swap, high - (angle - low), angle)
+    usual = (bottom > 0.0) & (bottom < float("inf"))
+    t_low = m.select(usual, m.fma(-t, bottom, top) / bottom, 0.0)
+    rest = _arctangent_rest(m, t, t_low)
+    high, low = c.HALF_PI[m.bits]
+    angle = m.select(swap, (high - t) + (low - rest), t + rest)
     left = (x.bits() & m.sign_bit).nonzero()
-    pi_high, pi_low, _ = c.PI[m.bits]
+    pi_high, pi_low = c.PI[m.bits]
     angle = m.select(left, pi_high - (angle - pi_low), angle)
     return m.copysign(angle, y)
