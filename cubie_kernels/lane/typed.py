@@ -12,16 +12,15 @@ __all__ = ["typed_constants"]
 
 
 class _Hoist(ast.NodeTransformer):
-    """Replace float literals by names of the module."""
+    """Replace float literals by names of the module; models have no name that begins with ``_``."""
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
+    def __init__(self) -> None:
         self.names: dict[str, str] = {}
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         if type(node.value) is not float:
             return node
-        name = self.names.setdefault(repr(node.value), f"{self._prefix}{len(self.names)}")
+        name = self.names.setdefault(repr(node.value), f"_k{len(self.names)}")
         return ast.copy_location(ast.Name(name, ast.Load()), node)
 
 
@@ -39,15 +38,9 @@ def typed_constants(body: str, scalar: str) -> str:
     Returns
     -------
     str
-        Assignments ``k0 = float32(0.161)`` and so on, one for each number, then the functions.
+        Assignments ``_k0 = float32(0.161)`` and so on, one for each number, then the functions.
     """
-    tree = ast.parse(body)
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    used |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-    prefix = "_k"
-    while any(name.startswith(prefix) for name in used):
-        prefix += "_"
-    hoist = _Hoist(prefix)
-    functions = ast.unparse(hoist.visit(tree))
+    hoist = _Hoist()
+    functions = ast.unparse(hoist.visit(ast.parse(body)))
     lines = [f"{name} = {scalar}({value})" for value, name in hoist.names.items()]
     return "\n".join([*lines, "", "", functions]) + "\n"
