@@ -29,11 +29,11 @@ def hodgkin_huxley(settings: Settings) -> Table:
     from cubie_kernels import solve
 
     problem = HODGKIN_HUXLEY
-    runs = settings.runs(10_000, 2_000)
+    runs = settings.runs(20_000, 5_000)
     current = problem.sweep(runs)
     system = problem.system()
-    p, y0 = problem.rows(current)
-    shuffled = p[np.random.default_rng(1).permutation(runs)]
+    p, y0 = problem.rows(current[::5])
+    shuffled = p[np.random.default_rng(1).permutation(len(p))]
     ensemble = scalar.adaptive(problem.rhs, 4, Control.like("pi"))
     arguments = (0.0, problem.t_end, problem.rtol, problem.atol, problem.save_at)
     times, results = interleave(
@@ -51,20 +51,23 @@ def hodgkin_huxley(settings: Settings) -> Table:
     require_success(solution)
     out, steps = results["Numba, one run per iteration"]
     counts = [attempted(solution)] + [float(steps.sum(1).mean())] * 2
-    volts = np.moveaxis(solution["V"], solution["V"].shape.index(runs), 0)
+    volts = np.moveaxis(solution["V"], solution["V"].shape.index(runs), 0)[::5]
     apart = np.abs(volts - out[:, :, 0])
     require_agreement("Hodgkin-Huxley", float(np.median(apart)), 1e-4, *counts)
     return Table(
         "Hodgkin-Huxley, 200 ms, rtol 1e-6, atol 1e-8, 200 saves",
         THROUGHPUT,
-        throughput_table([ours, plain, mixed], runs, counts, settings.threads),
+        throughput_table([ours, plain, mixed], [runs, len(p), len(p)], counts, settings.threads),
         [
-            Figure("Hodgkin-Huxley, 200 saves: against scalar Numba", *ratio(plain, ours), 12.0),
-            Figure("the same, baseline with shuffled runs", *ratio(mixed, ours)),
+            Figure(
+                "Hodgkin-Huxley, 200 saves: against scalar Numba", *ratio(plain, ours, 5.0), 12.0
+            ),
+            Figure("the same, baseline with shuffled runs", *ratio(mixed, ours, 5.0)),
         ],
         [
             f"Difference of the saved potentials: median {np.median(apart):.1e} mV, largest "
-            f"{apart.max():.1e} mV (spikes shift within the tolerance)."
+            f"{apart.max():.1e} mV (spikes shift within the tolerance). The baseline "
+            "integrates every fifth run of the sweep."
         ],
     )
 
@@ -91,7 +94,7 @@ def _ring(settings: Settings, cells: int, runs: int, kind: str) -> tuple:
     require_success(solution)
     out, steps = results[name]
     counts = [attempted(solution), float(steps.sum(1).mean())]
-    rows = throughput_table(list(times.values()), runs, counts, settings.threads)
+    rows = throughput_table(list(times.values()), [runs, runs], counts, settings.threads)
     states = np.stack([solution[state] for state in problem.states], 1)
     difference = float(np.abs(states - out).max())
     require_agreement(problem.name, difference, 1e-4, *counts)
@@ -114,7 +117,7 @@ def ring_small(settings: Settings) -> Table:
         rows,
         [
             Figure("ring of 32 states: against scalar Numba over arrays", *speed, 6.0),
-            Figure("build of 32 states from nothing", seconds, seconds, 5.0, False, "s"),
+            Figure("build of 32 states from nothing", seconds, seconds, None, 5.0, False, "s"),
         ],
         [note],
     )
@@ -130,7 +133,7 @@ def ring_large(settings: Settings) -> Table:
         rows,
         [
             Figure("ring of 200 states: against Numba vectorised over states", *speed, 1.3),
-            Figure("build of 200 states from nothing", seconds, seconds, 15.0, False, "s"),
+            Figure("build of 200 states from nothing", seconds, seconds, None, 15.0, False, "s"),
         ],
         [note],
     )

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 from ensembles_checks import WrongResultError, attempted, require_success
-from ensembles_timing import THROUGHPUT, Figure, Settings, Table, interleave, ratio
+from ensembles_timing import (
+    THROUGHPUT,
+    Figure,
+    Settings,
+    Table,
+    Timing,
+    interleave,
+    ratio,
+    throughput_table,
+)
 from problems import OSCILLATOR
 
 __all__ = ["heterogeneous"]
@@ -44,27 +53,22 @@ def heterogeneous(settings: Settings) -> Table:
         },
         settings.rounds,
     )
-    rows = []
-    for name, timing in times.items():
-        require_success(results[name])
-        n, steps = len(sweeps[name]), attempted(results[name])
-        rows.append(
-            [
-                name,
-                f"{n:,}",
-                f"{timing.best:.4f}",
-                f"{timing.median:.4f}",
-                f"{n / timing.best:,.0f}",
-                f"{steps:.1f}",
-                f"{timing.best * settings.threads * 1e9 / (n * steps):.2f}",
-            ]
-        )
+    for solution in results.values():
+        require_success(solution)
+    rows = throughput_table(
+        list(times.values()),
+        [len(omega) for omega in sweeps.values()],
+        [attempted(solution) for solution in results.values()],
+        settings.threads,
+    )
     found = [results[name]["x"] for name in sweeps]
     _require_equal(found[0][order], found[1])
     _require_equal(found[4], np.where(mixed == 1.0, found[2][0], found[3][0]))
     ordered, shuffled, fast, alone, anywhere, end = times.values()
-    together = type(fast)(
-        "sum", tuple(a + b for a, b in zip(fast.seconds, alone.seconds, strict=True))
+    both = Timing(
+        "fast, then slow",
+        tuple(a + b for a, b in zip(fast.seconds, alone.seconds, strict=True)),
+        tuple(a + b for a, b in zip(fast.core_seconds, alone.core_seconds, strict=True)),
     )
     return Table(
         "Harmonic oscillators, t = 0 … 20, rtol 1e-6, atol 1e-8",
@@ -79,13 +83,13 @@ def heterogeneous(settings: Settings) -> Table:
             ),
             Figure(
                 f"{SLOW} slow runs anywhere: time against fast ones plus slow ones alone",
-                *_against(anywhere, fast, alone, together),
+                *ratio(anywhere, both),
                 1.05,
                 False,
             ),
             Figure(
                 f"{SLOW} slow runs at the end: the same",
-                *_against(end, fast, alone, together),
+                *ratio(end, both),
                 1.05,
                 False,
             ),
@@ -100,7 +104,3 @@ def heterogeneous(settings: Settings) -> Table:
 def _require_equal(one: np.ndarray, other: np.ndarray) -> None:
     if not np.array_equal(one, other):
         raise WrongResultError("the end state of a run depends on its neighbours or its place")
-
-
-def _against(timing, fast, alone, together) -> tuple[float, float]:
-    return timing.best / (fast.best + alone.best), ratio(timing, together)[1]

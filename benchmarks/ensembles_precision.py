@@ -165,7 +165,7 @@ def _compare(curves: dict[str, Curve]) -> tuple[list[Figure], str]:
         parts.append(f"1e{exponent}: {best:.2f} ({method})")
         if exponent in (-8, -10, -12):
             what = f"Lorenz at an achieved error of 1e{exponent}: against heyoka, {method}"
-            figures.append(Figure(what, best, median, 5.0))
+            figures.append(Figure(what, best, median, None, 5.0))
     note = (
         f"Speed against heyoka at equal achieved error: {', '.join(parts)}. `calls alone` is "
         "heyoka over a span of 1e-9: what calling it for each batch costs in any case."

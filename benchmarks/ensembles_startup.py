@@ -81,7 +81,7 @@ def startup(settings: Settings) -> Table:
             for name, s in seconds.items()
         ],
         [
-            Figure(labels[k], min(seconds[k]), statistics.median(seconds[k]), aim, False, "s")
+            Figure(labels[k], min(seconds[k]), statistics.median(seconds[k]), None, aim, False, "s")
             for k, aim in aims.items()
         ],
     )

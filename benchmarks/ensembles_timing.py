@@ -36,10 +36,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Timing:
-    """Wall times of one contender over the rounds, seconds."""
+    """Seconds of one call of a contender, by round: on the clock, and summed over its cores."""
 
     name: str
     seconds: tuple[float, ...]
+    core_seconds: tuple[float, ...]
 
     @property
     def best(self) -> float:
@@ -52,11 +53,12 @@ class Timing:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure to reach: its value by best and by median times, and its aim."""
+    """One figure to reach: its value by best and median times and by processor time; its aim."""
 
     what: str
     best: float
     median: float
+    cores: float | None
     aim: float | None = None
     at_least: bool = True
     unit: str = "x"
@@ -76,6 +78,7 @@ class Figure:
             aim,
             f"{self.best:.3g} {self.unit}",
             f"{self.median:.3g} {self.unit}",
+            "" if self.cores is None else f"{self.cores:.3g} {self.unit}",
             self.verdict,
         )
 
@@ -104,7 +107,7 @@ def _row(cells: Sequence[str]) -> str:
 
 def figures_markdown(figures: Sequence[Figure]) -> str:
     """The table of all figures with their verdicts."""
-    header = ("figure", "aim", "by best times", "by median times", "verdict")
+    header = ("figure", "aim", "by best times", "by median times", "by processor time", "verdict")
     lines = [_row(header), _row(["---"] * len(header))]
     return "\n".join([*lines, *(_row(figure.cells()) for figure in figures), ""])
 
@@ -114,45 +117,74 @@ def interleave(
 ) -> tuple[dict[str, Timing], dict[str, Any]]:
     """Time the calls in turn, ABC ABC …, after one untimed call of each.
 
+    Quick contenders are called several times in a row, so that all turns last about as long: on a
+    busy machine a short turn meets a quiet moment that a long one never does.
+
     Returns
     -------
     timings, results
         By name; the results are those of the untimed calls.
     """
     results = {name: call() for name, call in calls.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    once = {name: _timed(call, 1)[0] for name, call in calls.items()}
+    turn = min(max(once.values()), LONGEST_TURN)
+    repeats = {name: max(1, round(turn / seconds)) for name, seconds in once.items()}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: Timing(name, tuple(s)) for name, s in seconds.items()}, results
+            found[name].append(_timed(call, repeats[name]))
+    return {
+        name: Timing(name, *zip(*seconds, strict=True)) for name, seconds in found.items()
+    }, results
 
 
-def ratio(above: Timing, below: Timing, scale: float = 1.0) -> tuple[float, float]:
-    """``scale * above / below`` by best times, and the median of the rounds' own ratios."""
+def _timed(call: Callable[[], Any], times: int) -> tuple[float, float]:
+    """Mean seconds of a call: on the clock, and of all this process's threads together."""
+    start, cores = time.perf_counter(), time.process_time()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - start) / times, (time.process_time() - cores) / times
+
+
+def ratio(above: Timing, below: Timing, scale: float = 1.0) -> tuple[float, float, float]:
+    """``scale * above / below``: of best times, median over rounds, of least processor times."""
     rounds = [scale * a / b for a, b in zip(above.seconds, below.seconds, strict=True)]
-    return scale * above.best / below.best, statistics.median(rounds)
+    return (
+        scale * above.best / below.best,
+        statistics.median(rounds),
+        scale * min(above.core_seconds) / min(below.core_seconds),
+    )
 
 
-THROUGHPUT = ("contender", "runs", "best s", "median s", "runs/s", "steps/run", "core-ns/step")
+LONGEST_TURN = 2.0
+THROUGHPUT = (
+    "contender",
+    "runs",
+    "best s",
+    "median s",
+    "runs/s",
+    "steps/run",
+    "core-ns/step",
+    "processor-ns/step",
+)
 
 
 def throughput_table(
-    timings: Sequence[Timing], runs: int, steps: Sequence[float], threads: int
+    timings: Sequence[Timing], runs: Sequence[int], steps: Sequence[float], threads: int
 ) -> list[list[str]]:
-    """Rows under `THROUGHPUT`; `steps` are attempted steps per run, by contender."""
+    """Rows under `THROUGHPUT`; `runs` and attempted `steps` per run by contender."""
     return [
         [
             timing.name,
-            f"{runs:,}",
+            f"{n:,}",
             f"{timing.best:.4f}",
             f"{timing.median:.4f}",
-            f"{runs / timing.best:,.0f}",
+            f"{n / timing.best:,.0f}",
             f"{count:.2f}",
-            f"{timing.best * threads * 1e9 / (runs * count):.2f}",
+            f"{timing.best * threads * 1e9 / (n * count):.2f}",
+            f"{min(timing.core_seconds) * 1e9 / (n * count):.2f}",
         ]
-        for timing, count in zip(timings, steps, strict=True)
+        for timing, n, count in zip(timings, runs, steps, strict=True)
     ]
 
 
