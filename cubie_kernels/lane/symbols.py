@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import sys
 
 __all__ = ["has_symbol", "host_features", "load_symbols"]
@@ -57,4 +58,8 @@ def host_features() -> frozenset[str]:
     chosen = os.environ.get("NUMBA_CPU_FEATURES")
     if chosen is not None:
         return frozenset(item[1:] for item in chosen.split(",") if item.startswith("+"))
-    return frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
+    try:
+        found = llvm.get_host_cpu_features()
+    except RuntimeError:  # LLVM cannot ask this operating system
+        return frozenset({"neon"} if platform.machine() in ("aarch64", "arm64") else ())
+    return frozenset(name for name, there in found.items() if there)
