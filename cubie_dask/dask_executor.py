@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -47,7 +48,7 @@ class DaskExecutor:
         self._client: Any = client
         self._path, self._run_id = path, run_id
         self._tasks: dict[Any, tuple[int, int]] = {}
-        self._slots, self._seen = 0, 0.0
+        self._slots, self._seen = 1, float("-inf")
         try:
             client.wait_for_workers(1, timeout=_PATIENCE_SECONDS)
         except TimeoutError as fault:
@@ -63,10 +64,11 @@ class DaskExecutor:
     def slots(self) -> int:
         """Return three tasks for each thread of the workers there are now."""
         now = time.monotonic()
-        if not self._slots or now - self._seen > _REFRESH_SECONDS:
-            # Without any worker one task waits for the next to come.
-            self._slots = max(1, _TASKS_A_THREAD * sum(self._client.nthreads().values()))
+        if now - self._seen > _REFRESH_SECONDS:
             self._seen = now
+            # A lost scheduler shows in the tasks. Without any worker one task waits for the next.
+            with contextlib.suppress(OSError):
+                self._slots = max(1, _TASKS_A_THREAD * sum(self._client.nthreads().values()))
         return self._slots
 
     def submit(self, chunk: int, attempt: int) -> None:
