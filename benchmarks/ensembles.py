@@ -82,6 +82,11 @@ def run() -> int:
     numba.set_num_threads(given.threads)
     settings = Settings(given.quick, given.threads, given.rounds or (3 if given.quick else 7))
     machine = describe(given.threads)
+    if os.getloadavg()[0] > 0.5:
+        machine.append(
+            "- **other programs were running**: times by the clock are unsure, processor times "
+            "less so; run it again on an idle machine before quoting"
+        )
     print("\n".join(machine), flush=True)
     tables: list[Table] = []
     for name in given.chosen:
@@ -113,7 +118,7 @@ def report(machine: list[str], tables: list[Table], settings: Settings) -> str:
             "",
             "## Figures and aims",
             "",
-            "Verdicts go by best times; the medians stand beside them.",
+            "Verdicts go by best times; where processor time says otherwise, it is told.",
             "",
             figures_markdown(figures),
             "## Sections",

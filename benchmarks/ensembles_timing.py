@@ -67,8 +67,14 @@ class Figure:
     def verdict(self) -> str:
         if self.aim is None:
             return "for information"
-        reached = self.best >= self.aim if self.at_least else self.best <= self.aim
-        return "pass" if reached else "miss"
+        by_clock = self._reached(self.best)
+        if self.cores is None or self._reached(self.cores) == by_clock:
+            return by_clock
+        return f"{by_clock} (processor time: {self._reached(self.cores)})"
+
+    def _reached(self, value: float) -> str:
+        assert self.aim is not None
+        return "pass" if (value >= self.aim if self.at_least else value <= self.aim) else "miss"
 
     def cells(self) -> tuple[str, ...]:
         sign = "≥" if self.at_least else "≤"
