@@ -13,7 +13,7 @@ from cubie_kernels.kernels.constants import (
     controller_constants,
     tableau_constants,
 )
-from cubie_kernels.kernels.scratch import LOOP, STEP, declare_erk, declare_loop
+from cubie_kernels.kernels.scratch import LOOP, declare_erk, declare_loop
 from cubie_kernels.lane.specialise import Code, specialise
 from cubie_kernels.methods import get_method
 
@@ -25,6 +25,8 @@ _INLINED_OPERATIONS = 60
 # From here on a step's working set leaves the first level cache: the step is then arranged to pass
 # over memory less often, at the price of a few operations.
 _PAIRED_STATES = 24
+# Fixed steps between two looks at whether the state is still finite.
+_BLOCK_STEPS = 64
 _LIMITS = {
     "cpu": Limits(shared_bytes=1 << 40, local_bytes=1 << 15),
     "numpy": Limits(shared_bytes=1 << 40, local_bytes=1 << 40),
@@ -69,6 +71,7 @@ def _declare(registry: BufferRegistry, config: KernelConfig) -> None:
         len(system.parameters),
         len(system.observables),
         config.precision,
+        config.adaptive,
     )
     rows = names["STAGES"] + (names["DENSE_STAGES"] if config.saves else 0)
     declare_erk(registry, len(system.states), rows, config.precision)
@@ -136,11 +139,12 @@ def _names(config: KernelConfig, registry: BufferRegistry) -> dict[str, Any]:
     names = abi_constants()
     names |= tableau_constants(tableau, len(system.states))
     names |= controller_constants(config.controller, tableau, config.precision)
-    paired = len(system.states) > _PAIRED_STATES
+    paired = len(system.states) > _PAIRED_STATES or not config.adaptive
     names |= {
         "P": len(system.parameters),
         "SAVES": config.saves,
         "UNIFORM_STEP": not config.adaptive,
+        "BLOCK": _BLOCK_STEPS,
         "PAIRED": paired,
         "PAIRED_ERROR": paired and names["STAGES"] % 2 == 1 and not names["ERROR_2"],
         "SWEPT_PARAMETERS": tuple(system.parameters.index(n) for n in config.swept_parameters),
@@ -149,12 +153,9 @@ def _names(config: KernelConfig, registry: BufferRegistry) -> dict[str, Any]:
         "SAVED_OBSERVABLES": config.saved_observables,
         "ALL_STATES_SAVED": config.saved_states == tuple(range(len(system.states))),
     }
-    for owner, buffers in (
-        (LOOP, ("loop_state", "loop_proposed_state", "loop_parameters", "loop_observables")),
-        (STEP, ("erk_stage_rhs", "erk_stage_accumulator")),
-    ):
-        for name in buffers:
-            names[name.upper()] = Code(registry.get_allocator(name, owner).expression())
+    for row in registry.explain(LOOP).rows:
+        allocator = registry.get_allocator(row.name, row.owner)
+        names[row.name.upper()] = Code(allocator.expression())
     return names
 
 

@@ -17,12 +17,16 @@ def erk_stages(t, h, y, p, k, y_new, partial):
         if PAIRED and s % 2 == 1 and s > 1:
             for i in range(N):
                 y_new[i] = partial[i] + (h * A[s][s - 1]) * k[(s - 1) * N + i]
+        elif UNIFORM_STEP:
+            for i in range(N):
+                y_new[i] = total(((h * A[s][j]) * k[j * N + i] for j in range(s)), start=y[i])
+                if PAIRED and s % 2 == 0 and s + 1 < STAGES:
+                    partial[i] = total(
+                        ((h * A[s + 1][j]) * k[j * N + i] for j in range(s)), start=y[i]
+                    )
         else:
             for i in range(N):
-                if UNIFORM_STEP:
-                    y_new[i] = total(((h * A[s][j]) * k[j * N + i] for j in range(s)), start=y[i])
-                else:
-                    y_new[i] = y[i] + h * total(A[s][j] * k[j * N + i] for j in range(s))
+                y_new[i] = y[i] + h * total(A[s][j] * k[j * N + i] for j in range(s))
                 if PAIRED and s % 2 == 0 and s + 1 < STAGES:
                     partial[i] = y[i] + h * total(A[s + 1][j] * k[j * N + i] for j in range(s))
                 if PAIRED_ERROR and s + 1 == STAGES:
@@ -56,11 +60,15 @@ def erk_error(h, y, y_new, k, partial, rtol, atol):
 
 
 def all_finite(y):
-    """Return the lanes in which every component is a finite number."""
-    good = finite(y[0])
+    """Return the lanes in which every component is a finite number.
+
+    A number less itself is zero unless it is infinite or undefined; one comparison then serves
+    all components.
+    """
+    nothing = y[0] - y[0]
     for i in range(1, N):
-        good = both(good, finite(y[i]))
-    return good
+        nothing = nothing + (y[i] - y[i])
+    return nothing == 0.0
 
 
 def dense_stages(t, h, y, p, k, stage):

@@ -1,4 +1,9 @@
-"""The integration loop with fixed steps: all lanes of a register take the same ones."""
+"""The integration loop with fixed steps: all lanes of a register take the same ones.
+
+A state that is infinite or undefined stays so. The steps are therefore looked at block by block;
+only when a lane was lost in a block, the block is done again with a look at every step, to find the
+last good state.
+"""
 
 
 def save_passed(
@@ -30,6 +35,8 @@ def integrate(
     shared, persistent = open_arena(arena)
     y = LOOP_STATE
     y_new = LOOP_PROPOSED_STATE
+    y_last = LOOP_LAST_STATE
+    kept = LOOP_KEPT_STATE
     p = LOOP_PARAMETERS
     o = LOOP_OBSERVABLES
     k = ERK_STAGE_RHS
@@ -37,6 +44,7 @@ def integrate(
     runs = control[RUNS]
     stride = control[STRIDE]
     times = control[TIMES]
+    all_steps = control[FULL_STEPS] + control[PART_STEPS]
     for i in range(P):
         p[i] = real(parameters[i])
     queue = run_queue()
@@ -54,44 +62,64 @@ def integrate(
                     states, observables, times, stride, saved * stride + run, alive, t, y, p, o
                 )
                 saved += 1
-        for phase in range(2):
-            steps = control[PART_STEPS] if phase else control[FULL_STEPS]
-            h = real(settings[DT_PART] if phase else settings[DT])
-            for s in range(steps):
-                if stop_requested(control):
-                    return
-                t_new = settings[T0] + (s + 1) * settings[DT]
-                if phase + s + 1 >= control[FULL_STEPS] + control[PART_STEPS] or phase:
-                    t_new = settings[T1]
-                erk_stages(t, h, y, p, k, y_new, between)
-                lost = both(alive, negate(all_finite(y_new)))
-                if any_lane(lost):
-                    store_end(
-                        final_state, final_observables, final_time, status, accepted, rejected,
-                        stride, run, lost, t, y, p, o, NONFINITE,
-                        integers(s + phase * control[FULL_STEPS]), integers(0),
-                    )
+        first = 0
+        while first < all_steps:
+            # The shorter step that may complete the span makes a block of its own.
+            part = first >= control[FULL_STEPS]
+            h = uniform(settings[DT_PART] if part else settings[DT])
+            end = all_steps if part else min(first + BLOCK, control[FULL_STEPS])
+            t_first = t
+            saved_first = saved
+            for i in range(N):
+                kept[i] = y[i]
+                kept[N + i] = k[i]
+            looks = 0
+            while looks < 2:
+                for s in range(first, end):
+                    t_new = settings[T1] if s + 1 >= all_steps else settings[T0] + (s + 1) * settings[DT]
+                    if looks:
+                        for i in range(N):
+                            y_last[i] = y[i]
+                    erk_stages(t, h, y, p, k, y_new, between)
+                    if looks:
+                        lost = both(alive, negate(all_finite(y_new)))
+                        if any_lane(lost):
+                            store_end(
+                                final_state, final_observables, final_time,
+                                status, accepted, rejected,
+                                stride, run, lost, t, y_last, p, o, NONFINITE,
+                                integers(s), integers(0),
+                            )
+                            if SAVES:
+                                store_missing(
+                                    states, observables, times, stride, run, lost, integers(saved)
+                                )
+                            alive = both(alive, negate(lost))
                     if SAVES:
-                        store_missing(
-                            states, observables, times, stride, run, lost, integers(saved)
-                        )
-                    alive = both(alive, negate(lost))
-                    if not any_lane(alive):
-                        break
-                if SAVES:
-                    if saved < times and save_at[saved] <= t_new:
-                        saved = save_passed(
-                            t, h, t_new, alive, save_at, saved, run, stride, times,
-                            states, observables, y, y_new, k, p, o, between,
-                        )
-                t = t_new
-                for i in range(N):
-                    y[i] = y_new[i]
-                    k[i] = k[(STAGES - 1) * N + i]
+                        if saved < times and save_at[saved] <= t_new:
+                            saved = save_passed(
+                                t, h, t_new, alive, save_at, saved, run, stride, times,
+                                states, observables, y, y_new, k, p, o, between,
+                            )
+                    t = t_new
+                    for i in range(N):
+                        y[i] = y_new[i]
+                        k[i] = k[(STAGES - 1) * N + i]
+                looks += 1
+                if any_lane(both(alive, negate(all_finite(y)))):
+                    t = t_first
+                    saved = saved_first
+                    for i in range(N):
+                        y[i] = kept[i]
+                        k[i] = kept[N + i]
+                else:
+                    looks = 2
+            if stop_requested(control):
+                return
+            first = end if any_lane(alive) else all_steps
         store_end(
             final_state, final_observables, final_time, status, accepted, rejected,
-            stride, run, alive, t, y, p, o, SUCCESS,
-            integers(control[FULL_STEPS] + control[PART_STEPS]), integers(0),
+            stride, run, alive, t, y, p, o, SUCCESS, integers(all_steps), integers(0),
         )
         run = take_runs(run, run >= 0, control, queue)
         alive = run < runs

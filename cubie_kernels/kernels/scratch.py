@@ -21,13 +21,24 @@ def declare_erk(registry: BufferRegistry, states: int, stages: int, precision: s
 
 
 def declare_loop(
-    registry: BufferRegistry, states: int, parameters: int, observables: int, precision: str
+    registry: BufferRegistry,
+    states: int,
+    parameters: int,
+    observables: int,
+    precision: str,
+    adaptive: bool,
 ) -> None:
-    """Declare what the integration loop needs; one call of it lives as long as all its runs."""
-    for name, size in (
-        ("loop_state", states),
-        ("loop_proposed_state", states),
-        ("loop_parameters", parameters),
-        ("loop_observables", observables),
-    ):
+    """Declare what the integration loop needs; one call of it lives as long as all its runs.
+
+    With fixed steps it keeps state and derivative from the beginning of a block of steps.
+    """
+    buffers = {
+        "loop_state": states,
+        "loop_proposed_state": states,
+        "loop_parameters": parameters,
+        "loop_observables": observables,
+    }
+    if not adaptive:
+        buffers |= {"loop_last_state": states, "loop_kept_state": 2 * states}
+    for name, size in buffers.items():
         registry.register(name, LOOP, size, "local", precision=precision)

@@ -343,6 +343,19 @@ def _convert(target):
     return convert
 
 
+def _uniform(scalar):
+    @intrinsic
+    def uniform(typing, value):
+        """Return a number in the precision of the state that is the same in all lanes."""
+
+        def emit(context, builder, sig, args):
+            return context.cast(builder, args[0], sig.args[0], scalar)
+
+        return scalar(value), emit
+
+    return uniform
+
+
 def _private(real):
     @intrinsic(prefer_literal=True)
     def private(typing, size):
@@ -424,6 +437,7 @@ def lanes(bits: int, width: int, shared: int) -> dict[str, object]:
         "real": _convert(state),
         "wide": _convert(Real(64, width)),
         "private": _private(state),
+        "uniform": _uniform(state.scalar),
         "integers": _integers(Index(width)),
         "counts": _integers(Index(width, 32)),
         "open_arena": _open_arena(shared),

@@ -328,6 +328,7 @@ def lanes(bits: int, shared: int, persistent: int) -> dict[str, object]:
     names: dict[str, object] = {
         "device": device,
         "real": _convert(state),
+        "uniform": _convert(state),
         "wide": _convert(types.float64),
         "integers": _convert(types.int64),
         "counts": _convert(types.int64),

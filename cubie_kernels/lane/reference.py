@@ -189,5 +189,6 @@ def lanes(bits: int, shared: int, width: int) -> dict[str, Any]:
         "sqrt": np.sqrt,
         "stop_requested": stop_requested,
         "take_runs": take_runs,
+        "uniform": dtype,
         "wide": convert(np.float64),
     }
