@@ -1,0 +1,151 @@
+"""The arguments of the command, and what each exit code comes from."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from cubie_dask.cli.exits import Exit
+from cubie_dask.errors import ChunkError, ClusterError, StorageFullError
+from cubie_kernels.errors import BuildError, CubieError, nearest
+from cubie_kernels.version import __version__
+
+__all__ = ["main"]
+
+_STOPS = (ChunkError, ClusterError, StorageFullError)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that calls an unknown option by its nearest name."""
+
+    def parse_known_args(self, args=None, namespace=None):  # pyright: ignore[reportIncompatibleMethodOverride]
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            legal = [option for action in self._actions for option in action.option_strings]
+            self.error(f"unknown argument {unknown[0]!r}.{nearest(unknown[0], legal)}")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(Exit.WRONG_USE, f"{self.prog}: {message}\nSee {self.prog} --help.\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code; ``docs/cli.md`` describes both.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default: those of the process.
+    """
+    given = _parser().parse_args(arguments)
+    # Batch systems announce the end with SIGTERM: stop as on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return _guarded(lambda: given.command(given))
+
+
+def _guarded(command: Callable[[], Exit]) -> Exit:
+    try:
+        return command()
+    except KeyboardInterrupt as stop:
+        return _said(Exit.STOPPED, str(stop) or "Stopped. The same command goes on from here.")
+    except _STOPS as fault:
+        return _said(Exit.STOPPED, str(fault))
+    except BuildError as fault:
+        return _said(Exit.BROKEN, str(fault))
+    except CubieError as fault:
+        return _said(Exit.WRONG_USE, str(fault))
+    except OSError as fault:
+        full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
+        return _said(Exit.STOPPED if full else Exit.WRONG_USE, str(fault))
+    except Exception:
+        traceback.print_exc()
+        return _said(
+            Exit.BROKEN, "This is a fault in cubie: please report it with the lines above."
+        )
+
+
+def _said(code: Exit, message: str) -> Exit:
+    sys.stderr.write(f"cubie-dask: {message}\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    codes = "\n".join(f"  {code:>3}  {code.meaning}" for code in Exit)
+    layout = {
+        "allow_abbrev": False,
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+        "epilog": f"exit codes:\n{codes}",
+    }
+    parser = _Parser(
+        prog="cubie-dask",
+        description="Parameter sweeps of differential equations, described by a TOML file, into a "
+        "labelled store.",
+        **layout,
+    )
+    parser.add_argument("--version", action="version", version=f"cubie-dask {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    run = commands.add_parser("run", help="compute what the store lacks", **layout)
+    run.set_defaults(command=_run)
+    _add_file(run)
+    run.add_argument("--threads", type=_positive, metavar="N", help="threads of each task's kernel")
+    cluster = run.add_mutually_exclusive_group()
+    cluster.add_argument(
+        "--scheduler-file", type=Path, metavar="FILE", help="use the Dask cluster of this file"
+    )
+    cluster.add_argument("--address", metavar="A", help="use the Dask cluster with this scheduler")
+    cluster.add_argument(
+        "--workers", type=_positive, metavar="N", help="start N processes on this machine"
+    )
+    run.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the results into a PNG, SVG or PDF file"
+    )
+    run.add_argument("--quiet", action="store_true", help="print errors only")
+
+    plan = commands.add_parser("plan", help="show size and cost without computing", **layout)
+    plan.set_defaults(command=_plan)
+    _add_file(plan)
+
+    status = commands.add_parser("status", help="show how far a sweep is", **layout)
+    status.set_defaults(command=_status)
+    status.add_argument("store", type=Path, metavar="STORE", help="the store of a sweep")
+    status.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _add_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE.toml", help="what to sweep")
+    parser.add_argument(
+        "--store", type=Path, metavar="PATH", help="where results go, in place of [store] path"
+    )
+
+
+def _positive(text: str) -> int:
+    value = int(text) if text.isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"needs a whole number of 1 or more, not {text!r}")
+    return value
+
+
+def _run(given: argparse.Namespace) -> Exit:
+    from cubie_dask.cli.running import run
+
+    return run(given)
+
+
+def _plan(given: argparse.Namespace) -> Exit:
+    from cubie_dask.cli.showing import plan
+
+    return plan(given.file, given.store)
+
+
+def _status(given: argparse.Namespace) -> Exit:
+    from cubie_dask.cli.showing import status
+
+    return status(given.store, given.json)

@@ -1,0 +1,39 @@
+"""What the exit code of the command means."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cubie_dask.report import Report
+
+__all__ = ["Exit", "exit_of"]
+
+
+class Exit(IntEnum):
+    """Exit codes; 75 and 70 are ``EX_TEMPFAIL`` and ``EX_SOFTWARE`` of BSD's ``sysexits.h``."""
+
+    meaning: str
+
+    COMPLETE = (0, "complete, and all runs succeeded")
+    FAILED_RUNS = (1, "complete, but some runs failed; the store says which and how")
+    WRONG_USE = (2, "wrong use: nothing was computed")
+    BROKEN = (70, "a fault in cubie itself, or a kernel that can't be compiled")
+    STOPPED = (75, "stopped or not complete; the same command does the rest")
+
+    def __new__(cls, value: int, meaning: str) -> Exit:
+        """Make the integer member and attach its meaning."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+
+def exit_of(report: Report) -> Exit:
+    """Return the exit code that a report calls for."""
+    from cubie_kernels.status import Status
+
+    if not report.complete:
+        return Exit.STOPPED
+    return Exit.COMPLETE if set(report.statuses) <= {Status.SUCCESS} else Exit.FAILED_RUNS
