@@ -96,15 +96,22 @@ def take_runs(run, mask, control, queue):
 
 
 def exponent_mantissa(x):
-    """Split a positive normal number into exponent (a real) and mantissa in [1, 2)."""
+    """Split a positive normal number into exponent (a real) and mantissa in [1, 2).
+
+    Infinity and NaN, of either sign, have an exponent larger than that of any number.
+    """
     if x.dtype == np.float16:
         mantissa, exponent = np.frexp(x)
-        return (exponent - 1).astype(x.dtype), mantissa + mantissa
-    # From the bits, so that infinity and NaN give what they give on the other targets.
-    whole, mantissa, bias = (np.int64, 52, 1023) if x.dtype == np.float64 else (np.int32, 23, 127)
+        number = np.isfinite(x)
+        return np.where(number, exponent - 1, 16).astype(x.dtype), np.where(
+            number, mantissa + mantissa, x.dtype.type(1)
+        )
+    # From the bits, the sign among them, so that NaN gives what it gives on the other targets.
+    whole, mantissa, bias = (np.uint64, 52, 1023) if x.dtype == np.float64 else (np.uint32, 23, 127)
     bits = x.view(whole)
     fraction = (bits & whole((1 << mantissa) - 1)) | whole(bias << mantissa)
-    return ((bits >> whole(mantissa)) - whole(bias)).astype(x.dtype), fraction.view(x.dtype)
+    exponent = (bits >> whole(mantissa)).astype(x.dtype) - x.dtype.type(bias)
+    return exponent, fraction.view(x.dtype)
 
 
 def power_of_two(x):
