@@ -84,13 +84,12 @@ def _build_cpu(config: KernelConfig) -> Kernel:
         target="cpu",
         bits=bits,
         width=width,
-        options=cpu.OPTIONS,
+        options=(*cpu.OPTIONS, *load_symbols()),
         triple=host.triple,
         cpu=host.cpu,
         features=host.features,
         versions=versions("llvmlite", "numba"),
     )
-    load_symbols()
     store = KernelStore()
     entry = store.load(key.digest)
     if entry is None:

@@ -7,6 +7,7 @@ neither Numba nor the module's text.
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +44,12 @@ class Host:
 
 
 def host() -> Host:
-    """Return the CPU that kernels are compiled for."""
-    features = llvm.get_host_cpu_features()
-    return Host(llvm.get_process_triple(), llvm.get_host_cpu_name(), features.flatten())
+    """Return the CPU that kernels are compiled for; follows Numba's variables that name another."""
+    features = os.environ.get("NUMBA_CPU_FEATURES")
+    if features is None:
+        features = llvm.get_host_cpu_features().flatten()
+    cpu = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+    return Host(llvm.get_process_triple(), cpu, features)
 
 
 def default_width(bits: int, states: int) -> int:
@@ -110,17 +114,19 @@ def compile_object(path: Path, name: str, bits: int, width: int) -> tuple[bytes,
     BuildError
         If Numba refuses the module; the path of the module is in the message.
     """
-    from numba.core import compiler, cpu, registry, types
+    from numba.core import compiler, registry, types
     from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.cpu_options import FastMathOptions
     from numba.core.errors import NumbaError
 
-    target = registry.cpu_target
-    flags = compiler.Flags()
+    target: Any = registry.cpu_target
+    # Numba declares these as descriptors, which a type checker cannot see through.
+    flags: Any = compiler.Flags()
     flags.no_compile = True
     flags.no_cpython_wrapper = True
     flags.no_cfunc_wrapper = True
     flags.error_model = "numpy"
-    flags.fastmath = cpu.FastMathOptions(set(OPTIONS))
+    flags.fastmath = FastMathOptions(set(OPTIONS))
     try:
         module = load_module(path, name)
         compiled = compiler.compile_extra(

@@ -14,7 +14,8 @@ def save_passed(
         for i in range(N):
             between[i] = select(at_end, y_new[i], between[i])
         store_row(
-            states, observables, times, stride, position * stride + run, due, next_save, between, p, o
+            states, observables, times, stride, position * stride + run, due,
+            next_save, between, p, o,
         )
         position = count_if(position, due)
         next_save = gather(save_at, 0, position, due, next_save)

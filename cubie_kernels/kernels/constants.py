@@ -67,7 +67,9 @@ def _padded(weights: tuple[float, ...] | None, stages: int) -> tuple[float, ...]
     return (*weights, *(0.0,) * (stages - len(weights)))
 
 
-def controller_constants(controller: Controller, tableau: Tableau, precision: str) -> dict[str, Any]:
+def controller_constants(
+    controller: Controller, tableau: Tableau, precision: str
+) -> dict[str, Any]:
     """Return the exponents of a controller for the order of a method's error estimate."""
     k = tableau.error_power or tableau.order
     return {

@@ -1,4 +1,4 @@
-"""Explicit Runge–Kutta steps.
+"""Explicit Runge-Kutta steps.
 
 A method that is not FSAL (first same as last) has its weights appended as one more stage, so that
 the last row of ``A`` always gives the new state and the last stage its derivative.

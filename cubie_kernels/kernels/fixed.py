@@ -76,7 +76,9 @@ def integrate(
             looks = 0
             while looks < 2:
                 for s in range(first, end):
-                    t_new = settings[T1] if s + 1 >= all_steps else settings[T0] + (s + 1) * settings[DT]
+                    t_new = settings[T0] + (s + 1) * settings[DT]
+                    if s + 1 >= all_steps:
+                        t_new = settings[T1]
                     if looks:
                         for i in range(N):
                             y_last[i] = y[i]
@@ -95,12 +97,11 @@ def integrate(
                                     states, observables, times, stride, run, lost, integers(saved)
                                 )
                             alive = both(alive, negate(lost))
-                    if SAVES:
-                        if saved < times and save_at[saved] <= t_new:
-                            saved = save_passed(
-                                t, h, t_new, alive, save_at, saved, run, stride, times,
-                                states, observables, y, y_new, k, p, o, between,
-                            )
+                    if SAVES and saved < times and save_at[saved] <= t_new:
+                        saved = save_passed(
+                            t, h, t_new, alive, save_at, saved, run, stride, times,
+                            states, observables, y, y_new, k, p, o, between,
+                        )
                     t = t_new
                     for i in range(N):
                         y[i] = y_new[i]

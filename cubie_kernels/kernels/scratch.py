@@ -10,7 +10,7 @@ LOOP, STEP = "loop", "erk"
 
 
 def declare_erk(registry: BufferRegistry, states: int, stages: int, precision: str) -> None:
-    """Declare what an explicit Runge–Kutta step needs.
+    """Declare what an explicit Runge-Kutta step needs.
 
     The derivative kept from step to step (first same as last) is the first row of
     ``erk_stage_rhs``, so that it needs no storage of its own.

@@ -65,8 +65,7 @@ def first_step(t, y, p, k, y_new, rtol, atol):
         bend = bend + b * b
     bend = sqrt(bend * (1.0 / N)) / h
     worst = larger(slope, bend)
-    guess = exp2_estimate(
-        larger(smaller(log2_estimate(100.0 * worst) * (-1.0 / (ORDER + 1)), real(100.0)), real(-100.0))
-    )
+    power = log2_estimate(100.0 * worst) * (-1.0 / (ORDER + 1))
+    guess = exp2_estimate(larger(smaller(power, real(100.0)), real(-100.0)))
     guess = select(worst <= 1e-15, larger(real(1e-6), h * 1e-3), guess)
     return smaller(100.0 * h, guess)

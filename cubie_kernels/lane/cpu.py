@@ -6,15 +6,12 @@ are false, and no flag lets the compiler assume that there is none.
 
 from __future__ import annotations
 
-import operator
-
 from llvmlite import ir
 from numba import njit
 from numba.core import types
-from numba.core.imputils import lower_builtin
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic
 
+from cubie_kernels.lane.cpu_operators import lift_index
 from cubie_kernels.lane.cpu_types import (
     FLAGS,
     I32,
@@ -24,127 +21,12 @@ from cubie_kernels.lane.cpu_types import (
     Mask,
     Real,
     call,
-    is_real,
     lift,
-    splat,
     the_real,
 )
 
 
-# ---------------------------------------------------------------- operators on reals and indices
-def _operator(op, emit, to_mask=False):
-    @infer_global(op)
-    class Template(AbstractTemplate):
-        def generic(self, args, kws):
-            real = the_real(args)
-            if real is None or kws or not all(is_real(kind, real) for kind in args):
-                return None
-            result = Mask(real.w) if to_mask else real
-            return signature(
-                result, *[kind if isinstance(kind, Real) else types.float64 for kind in args]
-            )
-
-    def lower(context, builder, sig, args):
-        real = the_real(sig.args)
-        return emit(
-            builder,
-            *[lift(context, builder, k, v, real) for k, v in zip(sig.args, args, strict=True)],
-        )
-
-    if op is operator.neg:
-        lower_builtin(op, Real)(lower)
-        return
-    for left, right in ((Real, Real), (Real, types.Float), (types.Float, Real)):
-        lower_builtin(op, left, right)(lower)
-
-
-for _op, _name in (
-    (operator.add, "fadd"),
-    (operator.sub, "fsub"),
-    (operator.mul, "fmul"),
-    (operator.truediv, "fdiv"),
-):
-    _operator(_op, lambda builder, a, b, name=_name: getattr(builder, name)(a, b, flags=FLAGS))
-_operator(operator.neg, lambda builder, a: builder.fneg(a, flags=FLAGS))
-for _op, _name in (
-    (operator.lt, "<"),
-    (operator.le, "<="),
-    (operator.gt, ">"),
-    (operator.ge, ">="),
-    (operator.eq, "=="),
-):
-    _operator(
-        _op, lambda builder, a, b, name=_name: builder.fcmp_ordered(name, a, b), to_mask=True
-    )
-_operator(operator.ne, lambda builder, a, b: builder.fcmp_unordered("!=", a, b), to_mask=True)
-
-
-def _index_operator(op, emit, to_mask=False):
-    @infer_global(op)
-    class Template(AbstractTemplate):
-        def generic(self, args, kws):
-            found = {kind for kind in args if isinstance(kind, Index)}
-            others = [kind for kind in args if not isinstance(kind, Index)]
-            if len(found) != 1 or kws or not all(isinstance(k, types.Integer) for k in others):
-                return None
-            lane = found.pop()
-            kinds = [kind if isinstance(kind, Index) else types.int64 for kind in args]
-            return signature(Mask(lane.w) if to_mask else lane, *kinds)
-
-    def lower(context, builder, sig, args):
-        lane = next(kind for kind in sig.args if isinstance(kind, Index))
-        vectors = [
-            _lift_index(context, builder, kind, value, lane)
-            for kind, value in zip(sig.args, args, strict=True)
-        ]
-        return emit(builder, *vectors)
-
-    for left, right in ((Index, Index), (Index, types.Integer), (types.Integer, Index)):
-        lower_builtin(op, left, right)(lower)
-
-
-def _lift_index(context, builder, kind, value, lane):
-    if isinstance(kind, Index):
-        return value
-    return splat(builder, context.cast(builder, value, kind, lane.scalar), lane.w)
-
-
-_index_operator(operator.add, lambda builder, a, b: builder.add(a, b))
-_index_operator(operator.sub, lambda builder, a, b: builder.sub(a, b))
-_index_operator(operator.mul, lambda builder, a, b: builder.mul(a, b))
-for _op, _name in ((operator.lt, "<"), (operator.ge, ">="), (operator.eq, "==")):
-    _index_operator(
-        _op, lambda builder, a, b, name=_name: builder.icmp_signed(name, a, b), to_mask=True
-    )
-
-
 # ----------------------------------------------------------------------------------- buffers
-@infer_global(operator.getitem)
-class _GetItem(AbstractTemplate):
-    def generic(self, args, kws):
-        if isinstance(args[0], Array):
-            return signature(args[0].real, args[0], types.intp)
-        return None
-
-
-@infer_global(operator.setitem)
-class _SetItem(AbstractTemplate):
-    def generic(self, args, kws):
-        if isinstance(args[0], Array) and args[2] == args[0].real:
-            return signature(types.none, args[0], types.intp, args[2])
-        return None
-
-
-@lower_builtin(operator.getitem, Array, types.intp)
-def _get(context, builder, sig, args):
-    return builder.load(builder.gep(args[0], [args[1]]), align=sig.args[0].real.alignment)
-
-
-@lower_builtin(operator.setitem, Array, types.intp, Real)
-def _set(context, builder, sig, args):
-    builder.store(args[2], builder.gep(args[0], [args[1]]), align=sig.args[0].real.alignment)
-
-
 @intrinsic
 def offset(typing, array, start):
     """Return the part of ``array`` that begins at element ``start``."""
@@ -166,7 +48,7 @@ def select(typing, mask, a, b):
 
         def emit_index(context, builder, sig, args):
             values = [
-                _lift_index(context, builder, kind, value, lane_kind)
+                lift_index(context, builder, kind, value, lane_kind)
                 for kind, value in zip(sig.args[1:], args[1:], strict=True)
             ]
             return builder.select(args[0], *values)
@@ -227,7 +109,7 @@ def finite(typing, a):
     return Mask(a.w)(a), emit
 
 
-# ----------------------------------------------------------------- functions made of one instruction
+# ---------------------------------------------------------- functions made of one instruction
 def _unary(name):
     @intrinsic
     def function(typing, a):
@@ -314,17 +196,15 @@ def reciprocal_seed(typing, a):
     """Return 1 / a to 12 %, for a positive normal number."""
 
     def emit(context, builder, sig, args):
-        _, vector, bits, _ = _bit_layout(a)
+        vector = _bit_layout(a)[1]
         magic = 0x7FDE623822FC16E6 if a.bits == 64 else 0x7EF311C7
         x = builder.bitcast(args[0], vector)
-        return builder.bitcast(
-            builder.sub(ir.Constant(vector, [magic] * a.w), x), a.vector
-        )
+        return builder.bitcast(builder.sub(ir.Constant(vector, [magic] * a.w), x), a.vector)
 
     return a(a), emit
 
 
-# --------------------------------------------------------------------- names that know the lane type
+# ----------------------------------------------------------- names that know the lane type
 def _convert(target):
     @intrinsic
     def convert(typing, a):
@@ -384,7 +264,7 @@ def _integers(lane):
         """Return the same integer in every lane."""
 
         def emit(context, builder, sig, args):
-            return _lift_index(context, builder, sig.args[0], args[0], lane)
+            return lift_index(context, builder, sig.args[0], args[0], lane)
 
         return lane(value), emit
 
@@ -451,9 +331,30 @@ def lanes(bits: int, width: int, shared: int) -> dict[str, object]:
 
 
 _RUNS = (
-    "count_if gather gather_cyclic refill_now run_queue scatter stop_requested take_runs"
-).split()
+    "count_if",
+    "gather",
+    "gather_cyclic",
+    "refill_now",
+    "run_queue",
+    "scatter",
+    "stop_requested",
+    "take_runs",
+)
 _PRIMITIVES = (
-    "any_lane both copysign either exponent_mantissa fabs finite floor maximum minimum negate "
-    "offset power_of_two reciprocal_seed select sqrt"
-).split()
+    "any_lane",
+    "both",
+    "copysign",
+    "either",
+    "exponent_mantissa",
+    "fabs",
+    "finite",
+    "floor",
+    "maximum",
+    "minimum",
+    "negate",
+    "offset",
+    "power_of_two",
+    "reciprocal_seed",
+    "select",
+    "sqrt",
+)

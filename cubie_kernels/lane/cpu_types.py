@@ -96,7 +96,7 @@ class Array(types.Type):
 def _vector_model(lane_type: type[types.Type]) -> None:
     @register_model(lane_type)
     class Model(models.PrimitiveModel):
-        def __init__(self, manager, fe_type):  # noqa: ANN001
+        def __init__(self, manager, fe_type):
             super().__init__(manager, fe_type, fe_type.vector)
 
 

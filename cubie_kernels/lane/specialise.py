@@ -73,7 +73,7 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
         case ast.Compare(ops=[op], comparators=[right]) if type(op) in _COMPARE:
             return _COMPARE[type(op)](value(node.left), value(right))
         case ast.BoolOp():
-            parts = [value(part) for part in node.values]
+            parts = (value(part) for part in node.values)
             return all(parts) if isinstance(node.op, ast.And) else any(parts)
         case ast.Subscript():
             return value(node.value)[value(node.slice)]
@@ -90,9 +90,7 @@ def _literal(value: Any) -> ast.expr:
 
 def _is(node: ast.expr, number: float) -> bool:
     return (
-        isinstance(node, ast.Constant)
-        and type(node.value) in (int, float)
-        and node.value == number
+        isinstance(node, ast.Constant) and type(node.value) in (int, float) and node.value == number
     )
 
 
@@ -118,7 +116,15 @@ class _Specialiser(ast.NodeTransformer):
             return ast.parse(value.text, mode="eval").body
         return self._fold(node)
 
-    visit_Subscript = visit_UnaryOp = visit_Compare = visit_BoolOp = _fold
+    visit_Subscript = visit_UnaryOp = visit_Compare = _fold
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        folded = self._fold(node)
+        if isinstance(folded, ast.BoolOp):
+            # What decides nothing goes; a part that decided all was folded above.
+            folded.values = [v for v in folded.values if not isinstance(v, ast.Constant)]
+            return folded if len(folded.values) > 1 else folded.values[0]
+        return folded
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         folded = self._fold(node)
