@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ __all__ = ["Allocator", "Kind", "address"]
 Kind = Literal["local", "persistent", "shared"]
 
 
-def address(element_offset, lane, lanes):
+def address(element_offset: Any, lane: Any, lanes: Any) -> Any:
     """Return the place of an element of one lane in a lane-interleaved arena.
 
     Neighbouring lanes are neighbours in memory: free of bank conflicts on a GPU, one load of a

@@ -49,7 +49,9 @@ class BufferRegistry:
         check_placement(placement, limits)
         self._placement: Placement = placement if isinstance(placement, str) else dict(placement)
         self._limits = limits
-        self._members: dict[Hashable, dict[str, Buffer | tuple[Hashable, frozenset | None]]] = {}
+        self._members: dict[
+            Hashable, dict[str, Buffer | tuple[Hashable, frozenset[str] | None]]
+        ] = {}
         self._host: dict[Hashable, Hashable] = {}
         self._handed_out: dict[tuple[Hashable, str, Hashable], Allocator] = {}
         self._layouts: dict[Hashable, Layout] = {}  # since the last declaration
