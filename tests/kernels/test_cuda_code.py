@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,13 @@ def test_lorenz_fits_in_registers(own_cache, precision, capability, extra, regis
     assert code.resources.spill_stores == code.resources.spill_loads == 0
     # Generous: compilers differ by a few.
     assert 24 <= code.resources.registers <= registers
+
+
+def test_the_code_of_the_page_runs(capsys):
+    page = Path(__file__).parents[2] / "docs" / "targets.md"
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    exec(compile(block, "targets.md", "exec"), {})
+    assert "stack=0, spill_stores=0, spill_loads=0" in capsys.readouterr().out
 
 
 def test_compiled_code_is_read_back_from_the_disk(own_cache):
@@ -107,6 +115,18 @@ def test_f64_text_has_plain_literals_and_f32_text_none():
         assert bool(re.search(r"[^\w][0-9]+\.[0-9]", functions)) is literals
 
 
+# ---------------------------------------------------------------------------- the language
+def test_all_targets_have_the_same_names():
+    from cubie_kernels.lane import cpu, cpu_math, cuda, cuda_math, reference, reference_math
+
+    primitives = set(reference.lanes(64, 0, 1))
+    assert set(cuda.lanes(64, 0, 0)) == primitives
+    assert set(cpu.lanes(64, 2, 0)) == primitives
+    functions = set(reference_math.namespace())
+    assert set(cuda_math.namespace()) == functions
+    assert set(cpu_math.namespace()) == functions
+
+
 # ------------------------------------------------------------------------------- refusals
 def test_old_gpus_and_other_targets_are_refused():
     made = solver(LORENZ)
@@ -151,6 +171,7 @@ import cubie_kernels
 from cubie_kernels import Solver, System
 from cubie_kernels.build.cuda import compile_cuda
 from dataclasses import replace
+from pathlib import Path
 assert not [name for name in sys.modules if name.startswith("numba.cuda")]
 system = System.from_equations("dx = -x", states={"x": 1.0})
 config = replace(Solver(system, t_span=(0.0, 1.0)).config(), target="cuda")

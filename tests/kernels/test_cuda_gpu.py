@@ -1,7 +1,5 @@
 """A launch on a GPU: the cubin of the client, loaded and run with cuda.core alone."""
 
-import ctypes
-
 import pytest
 
 pytest.importorskip("numba_cuda", reason="the extra cubie[cuda]")
@@ -38,7 +36,7 @@ def test_a_launch_gives_the_results_of_the_reference(precision, placement):
     stream = device.create_stream()
     grid = LaunchConfig(grid=BLOCKS, block=BLOCK, shmem_size=code.shared_bytes * BLOCK)
     kernel = ObjectCode.from_cubin(code.cubin).get_kernel(code.entry)
-    pointers = [ctypes.c_void_p(array.device_ctypes_pointer.value) for array in on_device]
+    pointers = [array.device_ctypes_pointer.value for array in on_device]
     launch(stream, grid, kernel, *pointers)
     stream.sync()
     for array, held in zip(arrays, on_device, strict=True):
