@@ -37,11 +37,12 @@ class Control(IntEnum):
     STOP = 1  # not 0 asks all threads to return
     RUNS = 2  # number of runs
     STRIDE = 3  # runs in a row of the results
-    CHUNK = 4  # runs that a thread takes at a time
+    CHUNK = 4  # most runs that a thread takes at a time
     TIMES = 5  # number of saved times
     MAX_STEPS = 6  # attempted steps that a run may use
     FULL_STEPS = 7  # steps of the full length, when the step is fixed
     PART_STEPS = 8  # 1 if a shorter step completes the span
+    SHARE = 9  # a thread takes one part in so many of the runs that are left
 
 
 class Setting(IntEnum):

@@ -76,20 +76,30 @@ def take_runs(typing, run, mask, control, queue):
     def emit(context, builder, sig, args):
         lanes, wanted, control, queue = args
         runs = builder.load(_field(builder, control, Control.RUNS))
-        chunk = builder.load(_field(builder, control, Control.CHUNK))
+        share = builder.load(_field(builder, control, Control.SHARE))
+        most = builder.load(_field(builder, control, Control.CHUNK))
+        fewest = ir.Constant(I64, run.w)
         end_at = _field(builder, queue, 1)
         place, first_lane = _slot(builder, lanes)
 
-        def clipped(value):
-            return builder.select(builder.icmp_signed("<", value, runs), value, runs)
+        def smaller(a, b):
+            return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+        def fetch():
+            # A part of what is left, so that the threads end together.
+            counter = _field(builder, control, Control.NEXT)
+            left = builder.sub(runs, builder.load_atomic(counter, "monotonic", 8))
+            part = smaller(builder.sdiv(left, share), most)
+            chunk = builder.select(builder.icmp_signed(">", part, fewest), part, fewest)
+            start = smaller(builder.atomic_rmw("add", counter, chunk, "monotonic"), runs)
+            builder.store(smaller(builder.add(start, chunk), runs), end_at)
+            return start
 
         def take(lane):
             first = builder.load(queue)
             before = builder.basic_block
             with builder.if_then(builder.icmp_signed(">=", first, builder.load(end_at))):
-                counter = _field(builder, control, Control.NEXT)
-                start = clipped(builder.atomic_rmw("add", counter, chunk, ordering="monotonic"))
-                builder.store(clipped(builder.add(start, chunk)), end_at)
+                start = fetch()
                 fetched = builder.basic_block
             mine = builder.phi(I64)
             mine.add_incoming(first, before)

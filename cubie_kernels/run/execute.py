@@ -20,6 +20,8 @@ __all__ = ["available_threads", "execute"]
 # long list of parameter sets isn't copied whole. A product grid needs the axes only.
 _INPUT_BYTES = 64 << 20
 _ALIGNMENT = 64
+# Most runs that a thread takes at a time: enough that a line of the results belongs to one thread.
+_CHUNK_RUNS = 1024
 # Lanes of the NumPy target; more runs than that are refilled as on the other targets.
 _NUMPY_LANES = 1024
 
@@ -156,13 +158,10 @@ class _Call:
         )
 
     def _set_control(self, batch: Batch, part: _Part, threads: int) -> None:
-        runs = part.stop - part.start
-        lanes = max(self.kernel.width, 1)
-        # Large enough that a line of a result belongs to one thread, small enough to share out.
-        chunk = min(1024, max(lanes, runs // (16 * threads)))
-        self.control[Control.RUNS] = runs
+        self.control[Control.RUNS] = part.stop - part.start
         self.control[Control.STRIDE] = batch.runs
-        self.control[Control.CHUNK] = chunk
+        self.control[Control.CHUNK] = _CHUNK_RUNS
+        self.control[Control.SHARE] = 8 * threads
         self.control[Control.TIMES] = 0 if batch.save_at is None else len(batch.save_at)
         self.control[Control.MAX_STEPS] = batch.max_steps
 
