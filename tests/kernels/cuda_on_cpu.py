@@ -161,9 +161,11 @@ class EmulatedBlock:
     def call(self, *addresses: int) -> None:
         """Launch the block and wait for it. Shared memory holds NaN at first."""
         ctypes.memset(self._shared_at, 0xFF, self._shared_bytes)
+        ready = threading.Barrier(self.threads)
 
         def work(index: int) -> None:
             _thread.index = index
+            ready.wait()
             self._entry(*addresses)
 
         if self.threads == 1:
