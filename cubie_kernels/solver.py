@@ -185,7 +185,8 @@ class Solver:
         set_once(system=system, t_span=t_span, target=target, precision=precision)
         set_once(times=checks.save_times(t_span, save_at, save_every))
         set_once(method=chosen_tableau(method, adaptive).name, adaptive=adaptive)
-        set_once(**checked_tolerances(rtol, atol, system.states, precision))
+        held = precision if adaptive else "float64"  # fixed steps hold to no tolerance
+        set_once(**checked_tolerances(rtol, atol, system.states, held))
         set_once(max_steps=checks.count("max_steps", max_steps, 2**31 - 1))
         set_once(**checked_steps(t_span, dt, dt_min, dt_max, adaptive, self.max_steps))
         is_name = not isinstance(controller, Controller)
