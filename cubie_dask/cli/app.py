@@ -45,8 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = _parser().parse_args(arguments)
     # Batch systems announce the end with SIGTERM: stop as on Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return _guarded(lambda: given.command(given))
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _guarded(lambda: given.command(given))
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _guarded(command: Callable[[], Exit]) -> Exit:

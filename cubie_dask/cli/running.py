@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cubie_dask.cli.exits import Exit, exit_of
 from cubie_dask.cli.output import say
@@ -76,47 +77,67 @@ def _cluster(given: argparse.Namespace) -> Iterator[Client | None]:
     if given.workers is None and given.address is None and given.scheduler_file is None:
         yield None
         return
-    if given.scheduler_file is not None and not given.scheduler_file.is_file():
-        raise InputError(
-            f"There is no scheduler file {given.scheduler_file}: start the cluster with "
-            "dask scheduler --scheduler-file FILE, then workers."
-        )
-    from distributed import Client, LocalCluster
-
     # Workers that go away are told of by the sweep itself.
     logging.getLogger("distributed").setLevel(logging.ERROR)
     if given.workers is not None:
-        with (
-            LocalCluster(
-                n_workers=given.workers,
-                threads_per_worker=1,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,
-            ) as cluster,
-            Client(cluster) as client,
-        ):
+        with _local_cluster(given.workers) as client:
             yield client
         return
-    with _connected(given.address, given.scheduler_file) as client:
+    with _connected(given.address or _address_in(given.scheduler_file)) as client:
         yield client
 
 
-def _connected(address: str | None, scheduler_file: Path | None) -> Client:
-    from distributed import Client
+@contextmanager
+def _local_cluster(workers: int) -> Iterator[Client]:
+    """Start worker processes that Ctrl-C passes by: this process stops them in order."""
+    import signal
+    from multiprocessing import resource_tracker
 
-    where: dict[str, Any] = (
-        {"address": address} if address is not None else {"scheduler_file": str(scheduler_file)}
-    )
+    from distributed import Client, LocalCluster
+
+    # Started later, it would let the signal through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return Client(**where, timeout=_PATIENCE_SECONDS, set_as_default=False)
-    except (OSError, TimeoutError) as fault:
-        raise ClusterError(
-            f"No scheduler answers at {address or scheduler_file} ({fault}): start the cluster, "
-            "then give the same command again."
-        ) from fault
-    except ValueError as fault:
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with cluster, Client(cluster) as client:
+        yield client
+
+
+def _address_in(path: Path) -> str:
+    """Return the address in a scheduler file."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["address"])
+    except (OSError, ValueError, KeyError, TypeError) as fault:
         raise InputError(
-            f"{address or scheduler_file} names no scheduler ({fault}). An address is written "
+            f"The scheduler file {path} can't be used ({fault}). A cluster writes it: dask "
+            "scheduler --scheduler-file FILE, then dask worker --scheduler-file FILE."
+        ) from fault
+
+
+def _connected(address: str) -> Client:
+    from distributed import Client
+    from distributed.comm import get_address_host_port, normalize_address
+
+    try:
+        get_address_host_port(normalize_address(address), strict=True)
+    except (ValueError, NotImplementedError) as fault:
+        raise InputError(
+            f"{address!r} is no address of a scheduler ({fault}). It is written "
             "tcp://127.0.0.1:8786."
+        ) from fault
+    try:
+        return Client(address, timeout=_PATIENCE_SECONDS, set_as_default=False)
+    except OSError as fault:
+        raise ClusterError(
+            f"No scheduler answers at {address} ({fault}): start the cluster, then give the same "
+            "command again."
         ) from fault

@@ -99,6 +99,9 @@ def read_toml(path: Path) -> Table:
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as fault:
         raise InputError(f"It is not UTF-8 text (byte {fault.start}), and no TOML.") from fault
+    except FileNotFoundError as fault:
+        beside = [other.name for other in path.parent.glob("*.toml")]
+        raise InputError(f"There is no such file.{nearest(path.name, beside)}") from fault
     except OSError as fault:
         raise InputError(f"It can't be read: {fault.strerror or fault}.") from fault
     try:
