@@ -5,40 +5,22 @@ import pickle
 from pathlib import Path
 
 import pytest
+from method_list import METHODS
 
 from cubie_kernels.errors import InputError, TableauError
 from cubie_kernels.methods import DenseOutput, MethodInfo, Tableau, get_method, methods
-
-# name: order, embedded order, power of the error estimate, dense order, stages, FSAL
-EXPECTED = {
-    "euler": (1, None, None, 1, 1, False),
-    "heun": (2, 1, 2, 2, 2, False),
-    "midpoint": (2, None, None, 2, 2, False),
-    "ralston": (2, None, None, 2, 2, False),
-    "rk4": (4, None, None, 3, 4, False),
-    "bs3": (3, 2, 3, 3, 4, True),
-    "fehlberg45": (4, 5, 5, 3, 6, False),
-    "cash-karp54": (5, 4, 5, 3, 6, False),
-    "dopri5": (5, 4, 5, 4, 7, True),
-    "tsit5": (5, 4, 5, 4, 7, True),
-    "vern6": (6, 5, 6, 6, 9, True),
-    "vern7": (7, 6, 7, 7, 10, False),
-    "vern8": (8, 7, 8, 8, 13, False),
-    "vern9": (9, 8, 9, 9, 16, False),
-    "dop853": (8, 5, 8, 7, 12, False),
-}
 
 DOCS = Path(__file__).parents[2] / "docs" / "methods.md"
 
 
 def test_every_method_is_expected():
-    assert [info.name for info in methods()] == list(EXPECTED)
+    assert [info.name for info in methods()] == list(METHODS)
 
 
 @pytest.mark.parametrize("info", methods(), ids=lambda info: info.name)
 def test_facts(info):
     tableau = get_method(info.name)
-    order, embedded, power, dense, stages, fsal = EXPECTED[info.name]
+    order, embedded, power, dense, stages, fsal = METHODS[info.name]
     assert (tableau.order, tableau.embedded_order, tableau.error_power) == (order, embedded, power)
     assert (info.order, info.embedded_order, info.dense_order) == (order, embedded, dense)
     assert (tableau.stages, tableau.fsal) == (info.stages, info.fsal) == (stages, fsal)
@@ -87,7 +69,7 @@ def test_unknown_name(wrong, hint):
         get_method(wrong)
     assert repr(wrong) in str(caught.value)
     assert f"Did you mean {hint}" in str(caught.value)
-    for name in EXPECTED:
+    for name in METHODS:
         assert name in str(caught.value)
 
 
@@ -98,7 +80,7 @@ def test_name_that_is_no_text():
 
 def test_list_prints_as_a_table():
     lines = repr(methods()).splitlines()
-    assert len(lines) == 1 + len(EXPECTED)
+    assert len(lines) == 1 + len(METHODS)
     assert lines[0].split()[:3] == ["name", "family", "order"]
     assert all(isinstance(info, MethodInfo) for info in methods())
     assert methods() is not methods()

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from method_list import ADAPTIVE, METHODS, NAMES
 
 from cubie_kernels.methods import Tableau, get_method, methods
 
@@ -15,8 +16,6 @@ Tree = tuple["Tree", ...]
 # The smallest residual of the first order that is missed, by b, bhat or a dense output, is 4e-7.
 MISSED = 1e-7
 
-NAMES = [info.name for info in methods()]
-EMBEDDED = [info.name for info in methods() if info.embedded_order is not None]
 THETAS = (0.07, 1 / 3, 0.6, 0.93)
 
 
@@ -109,12 +108,13 @@ def test_trees_are_all_there():
 def test_order(name):
     tableau = get_method(name)
     stages = Stages(tableau)
+    assert tableau.order == METHODS[name].order
     for order in range(1, tableau.order + 1):
         assert stages.residual(tableau.b, order) < stages.rounding(tableau.b), order
     assert stages.residual(tableau.b, tableau.order + 1) > MISSED
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize("name", ADAPTIVE)
 def test_embedded_order(name):
     tableau = get_method(name)
     stages = Stages(tableau)
@@ -137,6 +137,7 @@ def test_second_estimator_of_dop853():
 def test_dense_order(name):
     tableau = get_method(name)
     dense_order, stages, weights = extension(tableau)
+    assert dense_order == METHODS[name].dense
     for theta, b in weights:
         for order in range(1, dense_order + 1):
             assert stages.residual(b, order, theta) < stages.rounding(b), (theta, order)
