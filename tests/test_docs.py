@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import doctest
 import importlib
+import importlib.util
 import io
 import re
 from pathlib import Path
@@ -111,3 +112,16 @@ def test_docstring_examples(name):
     found = doctest.testmod(importlib.import_module(name))
     assert found.attempted
     assert not found.failed
+
+
+def test_figures_are_those_of_the_benchmarks():
+    place = ROOT / "benchmarks" / "readme_figures.py"
+    spec = importlib.util.spec_from_file_location("readme_figures", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    readme = read("README.md")
+    # If not: python benchmarks/readme_figures.py
+    assert module.with_figures(readme, read("benchmarks/results/ensembles.md")) == readme
+    assert module.figures(read("benchmarks/results/ensembles.md")).count("\n| ") >= 10
