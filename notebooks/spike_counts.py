@@ -66,7 +66,7 @@ def main(store: str, picture: str) -> None:
     counts = spike_counts(dataset.V).compute()
     total = {
         "silent": counts == 0,
-        "1 or 2 spikes, then silent": (counts > 0) & (counts < 3),
+        "1 or 2 spikes": (counts > 0) & (counts < 3),
         "3 to 9 spikes": (counts >= 3) & (counts < 10),
         "10 spikes or more": counts >= 10,
     }

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from cubie_dask.cli.exits import Exit
 from cubie_dask.errors import ChunkError, ClusterError, StorageFullError
@@ -24,7 +24,7 @@ _STOPS = (ChunkError, ClusterError, StorageFullError)
 class _Parser(argparse.ArgumentParser):
     """A parser that calls an unknown option by its nearest name."""
 
-    def parse_known_args(self, args=None, namespace=None):  # pyright: ignore[reportIncompatibleMethodOverride]
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             legal = [option for action in self._actions for option in action.option_strings]
@@ -80,7 +80,7 @@ def _said(code: Exit, message: str) -> Exit:
 
 def _parser() -> argparse.ArgumentParser:
     codes = "\n".join(f"  {code:>3}  {code.meaning}" for code in Exit)
-    layout = {
+    layout: dict[str, Any] = {
         "allow_abbrev": False,
         "formatter_class": argparse.RawDescriptionHelpFormatter,
         "epilog": f"exit codes:\n{codes}",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-__all__ = ["check_picture", "draw"]
+__all__ = ["check_picture", "chosen", "draw", "scale_of"]
 
 _SUFFIXES = (".png", ".svg", ".pdf")
 _MOST_PANELS = 4
@@ -70,14 +70,14 @@ def draw(report: Report, path: Path) -> None:
     rows, columns = (1, len(names)) if len(names) < 4 else (2, 2)
     figure = Figure(figsize=(1 + 4.0 * columns, 1 + 3.3 * rows), dpi=120, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    drawer, note = _chosen(recipe, report, dataset)
+    drawer, note = chosen(recipe, report, dataset)
     for panel, name in zip(panels, names, strict=True):
         drawer(panel, name)
     figure.suptitle(f"{report.name}: {note}", fontsize="medium")
     figure.savefig(path)
 
 
-def _chosen(
+def chosen(
     recipe: Recipe, report: Report, dataset: xr.Dataset
 ) -> tuple[Callable[[Axes, str], None], str]:
     """Return what draws a variable into a panel, and what to say above all panels."""
@@ -136,7 +136,7 @@ def _traces(panel: Axes, dataset: xr.Dataset, recipe: Recipe, labels: list[str],
 
 def _curve(panel: Axes, ends: xr.Dataset, label: str, name: str, style: dict[str, Any]) -> None:
     panel.plot(ends[label], ends[name], linewidth=1, **style)
-    panel.set(xlabel=label, ylabel=name, xscale=_scale(ends[label].values))
+    panel.set(xlabel=label, ylabel=name, xscale=scale_of(ends[label].values))
 
 
 def _image(panel: Axes, ends: xr.Dataset, labels: list[str], name: str) -> None:
@@ -145,7 +145,7 @@ def _image(panel: Axes, ends: xr.Dataset, labels: list[str], name: str) -> None:
     image = panel.pcolormesh(
         ends[x], ends[y], values, shading="nearest", cmap="viridis", rasterized=True
     )
-    panel.set(xlabel=x, ylabel=y, xscale=_scale(ends[x].values), yscale=_scale(ends[y].values))
+    panel.set(xlabel=x, ylabel=y, xscale=scale_of(ends[x].values), yscale=scale_of(ends[y].values))
     assert panel.figure is not None
     panel.figure.colorbar(image, ax=panel, label=name)
 
@@ -154,12 +154,12 @@ def _dots(panel: Axes, ends: xr.Dataset, labels: list[str], name: str) -> None:
     x, y = labels[:2]
     size = 200 / math.sqrt(ends[name].size)
     dots = panel.scatter(ends[x], ends[y], c=ends[name], s=size, cmap="viridis", rasterized=True)
-    panel.set(xlabel=x, ylabel=y, xscale=_scale(ends[x].values), yscale=_scale(ends[y].values))
+    panel.set(xlabel=x, ylabel=y, xscale=scale_of(ends[x].values), yscale=scale_of(ends[y].values))
     assert panel.figure is not None
     panel.figure.colorbar(dots, ax=panel, label=name)
 
 
-def _scale(values: np.ndarray) -> str:
+def scale_of(values: np.ndarray) -> str:
     """Return "log" for positive values whose ratios are evener than their distances."""
     values = np.unique(values)
     if len(values) < 3 or values[0] <= 0 or values[-1] < 10 * values[0]:

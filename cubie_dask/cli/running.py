@@ -125,7 +125,7 @@ def _address_in(path: Path) -> str:
 
 def _connected(address: str) -> Client:
     from distributed import Client
-    from distributed.comm import get_address_host_port, normalize_address
+    from distributed.comm.addressing import get_address_host_port, normalize_address
 
     try:
         get_address_host_port(normalize_address(address), strict=True)
