@@ -147,7 +147,8 @@ def _image(panel: Axes, ends: xr.Dataset, labels: list[str], name: str) -> None:
     )
     panel.set(xlabel=x, ylabel=y, xscale=scale_of(ends[x].values), yscale=scale_of(ends[y].values))
     assert panel.figure is not None
-    panel.figure.colorbar(image, ax=panel, label=name)
+    panel.set_title(name)
+    panel.figure.colorbar(image, ax=panel)
 
 
 def _dots(panel: Axes, ends: xr.Dataset, labels: list[str], name: str) -> None:
@@ -156,7 +157,8 @@ def _dots(panel: Axes, ends: xr.Dataset, labels: list[str], name: str) -> None:
     dots = panel.scatter(ends[x], ends[y], c=ends[name], s=size, cmap="viridis", rasterized=True)
     panel.set(xlabel=x, ylabel=y, xscale=scale_of(ends[x].values), yscale=scale_of(ends[y].values))
     assert panel.figure is not None
-    panel.figure.colorbar(dots, ax=panel, label=name)
+    panel.set_title(name)
+    panel.figure.colorbar(dots, ax=panel)
 
 
 def scale_of(values: np.ndarray) -> str:

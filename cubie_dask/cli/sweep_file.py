@@ -81,8 +81,8 @@ def _sweep_file(path: Path, file: Table) -> SweepFile:
     store = file.table("store")
     store.check_keys(("path", "chunk_runs"))
     target = store.get("path", str)
-    if target is not None and not target.strip():
-        raise InputError("[store] path is empty.")
+    if target is not None and ("\0" in target or not target.strip()):
+        raise InputError(f"[store] path must be the name of a folder, not {target!r}.")
     with _placed("model"):
         system = _system(file.table("model"), path)
     with _placed("grid.values"):
@@ -105,7 +105,7 @@ def _system(model: Table, path: Path) -> System:
         source = path.parent / model.get("equations_file", str)
         try:
             text = source.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as fault:
+        except (OSError, ValueError) as fault:
             raise InputError(f"[model] equations_file can't be read: {fault}.") from fault
     return System.from_equations(
         text,

@@ -103,7 +103,7 @@ def _range(table: Table, legal: tuple[str, ...]) -> tuple[float, float, str]:
 def _from_file(table: Table, path: Path, key: str) -> np.ndarray:
     readers = {".csv": _from_csv, ".npy": _from_npy}
     suffix = path.suffix.lower()
-    if suffix not in readers:
+    if suffix not in readers or "\0" in str(path):
         raise InputError(f"[{table.name}] file = {path.name!r} must end in .csv or .npy.")
     if suffix == ".npy" and "column" in table.content:
         raise InputError(f"[{table.name}] column is for .csv files: a .npy file holds one array.")

@@ -33,6 +33,7 @@ JUNK = (
     {"start": 0, "stop": 1, "count": 3},
     {"file": "sweep.toml"},
     {"file": ".npy"},
+    {"file": "\x00/\x00.csv"},
     datetime.date(1952, 8, 28),
 )
 
@@ -69,8 +70,12 @@ def read_or_refuse(path):
     return refused is None
 
 
-@pytest.mark.parametrize("text", [LORENZ, EXPLODING], ids=["lorenz", "exploding"])
+FROM_FILE = EXPLODING.replace('equations = "dx = k*x**2"', 'equations_file = "model.txt"')
+
+
+@pytest.mark.parametrize("text", [LORENZ, FROM_FILE], ids=["lorenz", "from a file"])
 def test_values_of_other_kinds(tmp_path, text):
+    (tmp_path / "model.txt").write_text("dx = k*x**2")
     read = []
     for index in range(len(places(tomllib.loads(text)))):
         for junk in JUNK:
