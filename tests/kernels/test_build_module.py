@@ -99,7 +99,7 @@ def test_no_flag_hides_a_nan(precision, tmp_path):
 def test_buffers_are_explained(target, placement):
     config = replace(SOLVER.config(), target=target, placement=placement)
     explanation = kernel_registry(config).explain("loop")
-    assert {row.name for row in explanation.rows} == BUFFERS
+    assert {row.name for row in explanation.rows} >= BUFFERS
     sizes = {row.name: row.size for row in explanation.rows}
     assert (sizes["loop_state"], sizes["loop_parameters"], sizes["loop_observables"]) == (2, 1, 1)
     assert sizes["erk_stage_rhs"] == 4 * 2
