@@ -108,11 +108,12 @@ def kernel_module(config: KernelConfig) -> Module:
             controllers.log2_error,
             controllers.log2_ratio,
             erk.erk_error,
+            adaptive.status_of,
             start.first_step,
         ]
     if config.saves:
         functions += [erk.dense_stages, erk.dense_output, saves.store_missing]
-        functions.append(loop.save_passed)
+        functions += [loop.save_passed, *([adaptive.save_start] if config.adaptive else [])]
     inline = config.system.operations <= _INLINED_OPERATIONS
     parts = [_device(part, inline) for part in _functions(config.system.lane_source())]
     parts += [_device(specialise(function, names), True) for function in functions]

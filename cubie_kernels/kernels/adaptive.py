@@ -1,9 +1,30 @@
 """The integration loop with adaptive steps: a lane that ends its run takes the next one."""
 
 
+def status_of(done, stuck, valid):
+    """Return how runs have ended; ``valid`` tells whether the last step gave numbers."""
+    failure = select(valid, STEP_TOO_SMALL, integers(NONFINITE))
+    return select(done, SUCCESS, select(stuck, failure, STEP_BUDGET))
+
+
+def save_start(
+    t, fresh, save_at, position, run, stride, times, states, observables, y, p, o, out,
+):
+    """Write the initial state of the lanes of ``fresh`` if the start is a saved time."""
+    next_save = look_up(save_at, position)
+    due = both(fresh, next_save <= t)
+    if any_lane(due):
+        store_row(
+            states, observables, times, stride, position * stride + run, due, t, y, p, o, out
+        )
+        position = count_if(position, due)
+        next_save = look_up(save_at, position)
+    return next_save, position
+
+
 def save_passed(
     t, h, t_new, due, save_at, next_save, position, run, stride, times,
-    states, observables, y, y_new, k, p, o, between,
+    states, observables, y, y_new, k, p, o, between, out,
 ):
     """Write the saved times that the step from ``t`` to ``t_new`` has passed."""
     dense_stages(t, h, y, p, k, between)
@@ -15,10 +36,10 @@ def save_passed(
             between[i] = select(at_end, y_new[i], between[i])
         store_row(
             states, observables, times, stride, position * stride + run, due,
-            next_save, between, p, o,
+            next_save, between, p, o, out,
         )
         position = count_if(position, due)
-        next_save = gather(save_at, 0, position, due, next_save)
+        next_save = look_up(save_at, position)
         due = both(due, next_save <= t_new)
     return next_save, position
 
@@ -34,6 +55,7 @@ def integrate(
     y_new = LOOP_PROPOSED_STATE
     p = LOOP_PARAMETERS
     o = LOOP_OBSERVABLES
+    out = LOOP_SAVED_VALUES
     k = ERK_STAGE_RHS
     between = ERK_STAGE_ACCUMULATOR
     runs = control[RUNS]
@@ -71,10 +93,10 @@ def integrate(
                 t = select(both(idle, code == SUCCESS), wide(t1), t)
                 store_end(
                     final_state, final_observables, final_time, status, accepted, rejected,
-                    stride, run, idle, t, y, p, o, code, tried - refused, refused,
+                    stride, run, idle, t, y, p, o, out, code, tried - refused, refused,
                 )
                 if SAVES:
-                    store_missing(states, observables, times, stride, run, idle, position)
+                    store_missing(states, observables, times, stride, run, idle, position, out)
             started = True
             run = take_runs(run, idle, control, queue)
             fresh = both(idle, run < runs)
@@ -97,15 +119,10 @@ def integrate(
             ratio_1 = select(fresh, 0.0, ratio_1)
             if SAVES:
                 position = select(fresh, 0, position)
-                next_save = gather(save_at, 0, position, fresh, next_save)
-                due = both(fresh, next_save <= t0)
-                if any_lane(due):
-                    store_row(
-                        states, observables, times, stride, position * stride + run, due,
-                        t, y, p, o,
-                    )
-                    position = count_if(position, due)
-                    next_save = gather(save_at, 0, position, due, next_save)
+                next_save, position = save_start(
+                    t, fresh, save_at, position, run, stride, times,
+                    states, observables, y, p, o, out,
+                )
         left = real(t1 - t)
         last = h >= left
         step = select(last, left, h)
@@ -122,12 +139,12 @@ def integrate(
             if any_lane(due):
                 next_save, position = save_passed(
                     t, step, reached, due, save_at, next_save, position, run, stride, times,
-                    states, observables, y, y_new, k, p, o, between,
+                    states, observables, y, y_new, k, p, o, between, out,
                 )
         t = select(accept, t_new, t)
         if PAIRED and not any_lane(negate(accept)):
             y, y_new = y_new, y
-            for i in range(N):
+            for i in blocks(range(N)):
                 k[i] = k[(STAGES - 1) * N + i]
         else:
             for i in range(N):
@@ -145,9 +162,7 @@ def integrate(
         h = larger(h, dt_min)
         if any_lane(ended):
             valid = both(all_finite(y_new), finite(q))
-            failure = select(valid, STEP_TOO_SMALL, integers(NONFINITE))
-            failure = select(stuck, failure, STEP_BUDGET)
-            code = select(ended, select(done, SUCCESS, failure), code)
+            code = select(ended, status_of(done, stuck, valid), code)
             active = both(active, negate(ended))
             idle = either(idle, ended)
         waited += 1

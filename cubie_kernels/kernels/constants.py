@@ -40,9 +40,9 @@ def tableau_constants(tableau: Tableau, states: int) -> dict[str, Any]:
         "ERROR_2": _padded(tableau.error_2, stages),
         "DENSE_A": (),
         "DENSE_C": (),
-        "DENSE_NESTED": (),
-        "DENSE_USED": (),
-        "DENSE_DEGREE": 0,
+        "DENSE_COLUMNS": (),
+        "DENSE_ROWS": 0,
+        "DENSE_DEGREE": 3,
         "DENSE_STAGES": 0,
     }
     dense = tableau.dense
@@ -53,8 +53,8 @@ def tableau_constants(tableau: Tableau, states: int) -> dict[str, Any]:
         names |= {
             "DENSE_A": dense.extra_a[first:],
             "DENSE_C": dense.extra_c[first:],
-            "DENSE_NESTED": dense.nested,
-            "DENSE_USED": tuple(any(row) for row in dense.nested),
+            "DENSE_COLUMNS": tuple(zip(*dense.nested, strict=True)),
+            "DENSE_ROWS": len(dense.nested),
             "DENSE_DEGREE": len(dense.nested[0]),
             "DENSE_STAGES": len(dense.extra_c) - first,
         }

@@ -104,10 +104,10 @@ def smaller(a, b):
 
 
 def reciprocal(x):
-    """Return 1 / x to 7e-6 for positive normal x: two Newton steps, no division."""
+    """Return 1 / x to 1.3e-4 for positive normal x: one step of third order, no division."""
     r = reciprocal_seed(x)
-    r = r * (2.0 - x * r)
-    return r * (2.0 - x * r)
+    rest = 1.0 - x * r
+    return r + r * (rest + rest * rest)
 
 
 def log2_estimate(x):

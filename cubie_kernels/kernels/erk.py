@@ -11,26 +11,31 @@ def erk_stages(t, h, y, p, k, y_new, partial):
     On return ``y_new`` holds the state at ``t + h`` and the last rows of ``k`` its derivative.
 
     A large system does not fit into the first level cache. There, two stages share one pass over
-    the derivatives: what is known of the second is kept in ``partial``.
+    the derivatives: what is known of the second is kept in ``partial``. With a fixed step the
+    products of step and coefficient are computed once for all steps.
     """
     for s in unroll(range(1, STAGES)):
         if PAIRED and s % 2 == 1 and s > 1:
-            for i in range(N):
+            for i in blocks(range(N)):
                 y_new[i] = partial[i] + (h * A[s][s - 1]) * k[(s - 1) * N + i]
         elif UNIFORM_STEP:
             for i in range(N):
                 y_new[i] = total(((h * A[s][j]) * k[j * N + i] for j in range(s)), start=y[i])
-                if PAIRED and s % 2 == 0 and s + 1 < STAGES:
+                if s % 2 == 0 and s + 1 < STAGES:
                     partial[i] = total(
                         ((h * A[s + 1][j]) * k[j * N + i] for j in range(s)), start=y[i]
                     )
-        else:
-            for i in range(N):
-                y_new[i] = y[i] + h * total(A[s][j] * k[j * N + i] for j in range(s))
-                if PAIRED and s % 2 == 0 and s + 1 < STAGES:
+        elif PAIRED:
+            for i in blocks(range(N)):
+                new = y[i] + h * total(A[s][j] * k[j * N + i] for j in range(s))
+                if s % 2 == 0 and s + 1 < STAGES:
                     partial[i] = y[i] + h * total(A[s + 1][j] * k[j * N + i] for j in range(s))
                 if PAIRED_ERROR and s + 1 == STAGES:
                     partial[i] = total(ERROR[j] * k[j * N + i] for j in range(s))
+                y_new[i] = new
+        else:
+            for i in range(N):
+                y_new[i] = y[i] + h * total(A[s][j] * k[j * N + i] for j in range(s))
         rhs(real(t + wide(C[s] * h)), y_new, p, offset(k, s * N))
 
 
@@ -44,7 +49,7 @@ def erk_error(h, y, y_new, k, partial, rtol, atol):
     r = real(0.0)
     for i in range(N):
         size = larger(fabs(y[i]), fabs(y_new[i]))
-        weight = h * reciprocal(atol[i] + rtol[i] * size)
+        weight = reciprocal(atol[i] + rtol[i] * size)
         if PAIRED_ERROR:
             e = weight * (partial[i] + ERROR[STAGES - 1] * k[(STAGES - 1) * N + i])
         else:
@@ -56,7 +61,7 @@ def erk_error(h, y, y_new, k, partial, rtol, atol):
     if ERROR_2:
         # Hairer's combination of the fifth- and third-order estimates of DOP853.
         q = q * q / larger(q + 0.01 * r, real(TINY))
-    return q * (1.0 / N)
+    return q * (h * h) * (1.0 / N)
 
 
 def all_finite(y):
@@ -84,27 +89,21 @@ def dense_stages(t, h, y, p, k, stage):
 def dense_output(theta, h, y, y_new, k, result):
     """Interpolate the state at ``t + theta * h``.
 
-    The weight of each stage is a polynomial in theta, in the nested form of
-    `cubie_kernels.methods.DenseOutput`; without coefficients of its own a method gets the cubic
-    Hermite interpolant.
+    With the nested form of `cubie_kernels.methods.DenseOutput`. Its first three columns are the
+    cubic Hermite polynomial in every method; those behind are the method's own correction.
     """
     rest = 1.0 - theta
-    if DENSE_NESTED:
-        for i in range(N):
-            result[i] = y[i]
-        for j in unroll(range(len(DENSE_NESTED))):
-            if DENSE_USED[j]:
-                weight = real(0.0)
-                for d in unroll(range(DENSE_DEGREE - 1, -1, -1)):
-                    weight = (weight + DENSE_NESTED[j][d]) * (rest if d % 2 else theta)
-                weight = h * weight
-                for i in range(N):
-                    result[i] = result[i] + weight * k[j * N + i]
-    else:
-        a = theta * theta * (3.0 - 2.0 * theta)
-        b = theta * rest * rest * h
-        c = theta * theta * rest * h
-        for i in range(N):
-            rise = y_new[i] - y[i]
-            slope = b * k[i] - c * k[(STAGES - 1) * N + i]
-            result[i] = y[i] + a * rise + slope
+    for i in range(N):
+        rise = y_new[i] - y[i]
+        bend = h * k[i] - rise
+        turn = rise - h * k[(STAGES - 1) * N + i] - bend
+        if DENSE_DEGREE > 3:
+            more = total(
+                DENSE_COLUMNS[DENSE_DEGREE - 1][j] * k[j * N + i] for j in range(DENSE_ROWS)
+            )
+            for d in unroll(range(DENSE_DEGREE - 2, 2, -1)):
+                more = more * (theta if d % 2 else rest) + total(
+                    DENSE_COLUMNS[d][j] * k[j * N + i] for j in range(DENSE_ROWS)
+                )
+            turn = turn + rest * (h * more)
+        result[i] = y[i] + theta * (rise + rest * (bend + theta * turn))

@@ -8,7 +8,7 @@ last good state.
 
 def save_passed(
     t, h, t_new, alive, save_at, saved, run, stride, times,
-    states, observables, y, y_new, k, p, o, between,
+    states, observables, y, y_new, k, p, o, between, out,
 ):
     """Write the saved times that the step from ``t`` to ``t_new`` has passed; return the next."""
     dense_stages(t, h, y, p, k, between)
@@ -20,7 +20,7 @@ def save_passed(
                 between[i] = y_new[i]
         store_row(
             states, observables, times, stride, saved * stride + run, alive,
-            save_at[saved], between, p, o,
+            save_at[saved], between, p, o, out,
         )
         saved += 1
     return saved
@@ -39,6 +39,7 @@ def integrate(
     kept = LOOP_KEPT_STATE
     p = LOOP_PARAMETERS
     o = LOOP_OBSERVABLES
+    out = LOOP_SAVED_VALUES
     k = ERK_STAGE_RHS
     between = ERK_STAGE_ACCUMULATOR
     runs = control[RUNS]
@@ -59,7 +60,8 @@ def integrate(
         if SAVES:
             while saved < times and save_at[saved] <= t:
                 store_row(
-                    states, observables, times, stride, saved * stride + run, alive, t, y, p, o
+                    states, observables, times, stride, saved * stride + run, alive,
+                    t, y, p, o, out,
                 )
                 saved += 1
         first = 0
@@ -89,18 +91,19 @@ def integrate(
                             store_end(
                                 final_state, final_observables, final_time,
                                 status, accepted, rejected,
-                                stride, run, lost, t, y_last, p, o, NONFINITE,
+                                stride, run, lost, t, y_last, p, o, out, NONFINITE,
                                 integers(s), integers(0),
                             )
                             if SAVES:
                                 store_missing(
-                                    states, observables, times, stride, run, lost, integers(saved)
+                                    states, observables, times, stride, run, lost,
+                                    integers(saved), out,
                                 )
                             alive = both(alive, negate(lost))
                     if SAVES and saved < times and save_at[saved] <= t_new:
                         saved = save_passed(
                             t, h, t_new, alive, save_at, saved, run, stride, times,
-                            states, observables, y, y_new, k, p, o, between,
+                            states, observables, y, y_new, k, p, o, between, out,
                         )
                     t = t_new
                     for i in range(N):
@@ -120,7 +123,7 @@ def integrate(
             first = end if any_lane(alive) else all_steps
         store_end(
             final_state, final_observables, final_time, status, accepted, rejected,
-            stride, run, alive, t, y, p, o, SUCCESS, integers(all_steps), integers(0),
+            stride, run, alive, t, y, p, o, out, SUCCESS, integers(all_steps), integers(0),
         )
         run = take_runs(run, run >= 0, control, queue)
         alive = run < runs

@@ -37,6 +37,7 @@ def declare_loop(
         "loop_proposed_state": states,
         "loop_parameters": parameters,
         "loop_observables": observables,
+        "loop_saved_values": max(states, observables),
     }
     if not adaptive:
         buffers |= {"loop_last_state": states, "loop_kept_state": 2 * states}

@@ -193,7 +193,7 @@ def power_of_two(typing, a):
 
 @intrinsic
 def reciprocal_seed(typing, a):
-    """Return 1 / a to 12 %, for a positive normal number."""
+    """Return 1 / a to 5.1 %, for a positive normal number."""
 
     def emit(context, builder, sig, args):
         vector = _bit_layout(a)[1]
@@ -332,11 +332,12 @@ def lanes(bits: int, width: int, shared: int) -> dict[str, object]:
 
 _RUNS = (
     "count_if",
-    "gather",
     "gather_cyclic",
+    "look_up",
     "refill_now",
     "run_queue",
     "scatter",
+    "scatter_rows",
     "stop_requested",
     "take_runs",
 )

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from cubie_kernels.lane.abi import Control
-from cubie_kernels.lane.cpu_types import I32, I64, Index, Mask, Real
+from cubie_kernels.lane.cpu_types import I32, I64, Index, Real
 
 # Lanes that wait for a new run: a run is begun in all of them at once when they are this part of a
 # register, or so many steps have passed since the last time.
@@ -170,31 +170,21 @@ def count_if(typing, count, mask):
     return count(count, mask), emit
 
 
-def _gather(builder, base, where, index, mask, default, w):
-    """Emit the reads ``base[where(index)]`` of the lanes of a mask."""
-    place, values = _slot(builder, default)
-    _, indices = _slot(builder, index)
-
-    def read(lane):
-        position = where(builder.load(builder.gep(indices, [lane])))
-        number = builder.load(builder.gep(base, [position]))
-        builder.store(number, builder.gep(values, [lane]))
-
-    _each_lane(builder, mask, w, read)
-    return builder.load(place)
-
-
 @intrinsic
-def gather(typing, array, first, index, mask, default):
-    """Read ``array[first + index]`` in the lanes of ``mask``; the others keep ``default``."""
-    if not isinstance(mask, Mask):
-        return None
+def look_up(typing, array, index):
+    """Read ``array[index]`` in all lanes; every index must be a place in the array."""
+    real = Real(array.dtype.bitwidth, index.w)
 
     def emit(context, builder, sig, args):
-        base = builder.gep(args[0], [args[1]])
-        return _gather(builder, base, lambda i: i, args[2], args[3], args[4], mask.w)
+        result = ir.Constant(real.vector, ir.Undefined)
+        for lane in range(index.w):
+            position = ir.Constant(I32, lane)
+            where = builder.extract_element(args[1], position)
+            number = builder.load(builder.gep(args[0], [where]))
+            result = builder.insert_element(result, number, position)
+        return result
 
-    return default(array, types.int64, index, mask, default), emit
+    return real(array, index), emit
 
 
 @intrinsic
@@ -203,19 +193,26 @@ def gather_cyclic(typing, array, first, stride, length, index, mask, default):
 
     def emit(context, builder, sig, args):
         array, first, stride, length, index, lanes, start = args
+        base = builder.gep(array, [first])
+        place, values = _slot(builder, start)
+        _, indices = _slot(builder, index)
 
-        def where(position):
-            return builder.urem(builder.udiv(position, stride), length)
+        def read(lane):
+            run = builder.load(builder.gep(indices, [lane]))
+            where = builder.urem(builder.udiv(run, stride), length)
+            number = builder.load(builder.gep(base, [where]))
+            builder.store(number, builder.gep(values, [lane]))
 
-        return _gather(builder, builder.gep(array, [first]), where, index, lanes, start, mask.w)
+        _each_lane(builder, lanes, mask.w, read)
+        return builder.load(place)
 
     i64 = types.int64
     return default(array, i64, i64, i64, index, mask, default), emit
 
 
 @intrinsic
-def scatter(typing, array, first, index, mask, value):
-    """Write ``value`` to ``array[first + index]`` in the lanes of ``mask``.
+def scatter(typing, array, index, mask, value):
+    """Write ``value`` to ``array[index]`` in the lanes of ``mask``.
 
     ``value`` is a lane value or a scalar; integers are narrowed to the array's type.
     """
@@ -223,22 +220,51 @@ def scatter(typing, array, first, index, mask, value):
     by_lane = isinstance(value, (Real, Index))
 
     def emit(context, builder, sig, args):
-        base = builder.gep(args[0], [args[1]])
         target = context.get_value_type(element)
-        _, indices = _slot(builder, args[2])
+        _, indices = _slot(builder, args[1])
         if by_lane:
-            _, values = _slot(builder, args[4])
+            _, values = _slot(builder, args[3])
         else:
-            item = context.cast(builder, args[4], sig.args[4], element)
+            item = context.cast(builder, args[3], sig.args[3], element)
 
         def write(lane):
             number = builder.load(builder.gep(values, [lane])) if by_lane else item
             if isinstance(value, Index) and target.width < value.bits:
                 number = builder.trunc(number, target)
             where = builder.load(builder.gep(indices, [lane]))
-            builder.store(number, builder.gep(base, [where]))
+            builder.store(number, builder.gep(args[0], [where]))
 
-        _each_lane(builder, args[3], mask.w, write)
+        _each_lane(builder, args[2], mask.w, write)
         return context.get_dummy_value()
 
-    return types.void(array, types.int64, index, mask, value), emit
+    return types.void(array, index, mask, value), emit
+
+
+@intrinsic
+def scatter_rows(typing, array, step, index, mask, values, count):
+    """Write ``values[v]`` to ``array[v * step + index]`` in the lanes of ``mask``, v < ``count``.
+
+    ``values`` is a buffer that is used for nothing else: what is read lane by lane cannot stay in
+    registers.
+    """
+    i64 = types.int64
+
+    def emit(context, builder, sig, args):
+        array, step, index_value, lanes, buffer, count = args
+        _, indices = _slot(builder, index_value)
+        reals = builder.bitcast(buffer, values.real.element.as_pointer())
+
+        def write(lane):
+            where = builder.load(builder.gep(indices, [lane]))
+            with cgutils.for_range(builder, count, intp=I64) as loop:
+                place = builder.add(builder.mul(loop.index, ir.Constant(I64, mask.w)), lane64(lane))
+                row = builder.add(builder.mul(loop.index, step), where)
+                builder.store(builder.load(builder.gep(reals, [place])), builder.gep(array, [row]))
+
+        def lane64(lane):
+            return builder.zext(lane, I64)
+
+        _each_lane(builder, lanes, mask.w, write)
+        return context.get_dummy_value()
+
+    return types.void(array, i64, index, mask, values, i64), emit

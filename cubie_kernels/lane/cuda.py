@@ -275,7 +275,7 @@ def power_of_two(typing, a):
 
 @intrinsic
 def reciprocal_seed(typing, a):
-    """Return 1 / a to 12 %, for a positive normal number."""
+    """Return 1 / a to 5.1 %, for a positive normal number."""
 
     def emit(context, builder, sig, args):
         kind, _, _ = _bit_layout(a)

@@ -6,6 +6,7 @@ The array ``control`` is shared by all threads of a launch (`cubie_kernels.lane.
 from __future__ import annotations
 
 from llvmlite import ir
+from numba import cuda
 from numba.cuda import types
 from numba.cuda.extending import intrinsic
 
@@ -13,11 +14,12 @@ from cubie_kernels.lane.abi import Control
 
 __all__ = [
     "count_if",
-    "gather",
     "gather_cyclic",
+    "look_up",
     "refill_now",
     "run_queue",
     "scatter",
+    "scatter_rows",
     "stop_requested",
     "take_runs",
 ]
@@ -87,17 +89,13 @@ def count_if(typing, count, mask):
 
 
 @intrinsic
-def gather(typing, array, first, index, mask, default):
-    """Return ``array[first + index]`` if the mask holds, else ``default``."""
+def look_up(typing, array, index):
+    """Return ``array[index]``, which must be a place in the array."""
 
     def emit(context, builder, sig, args):
-        def read():
-            return builder.load(builder.gep(args[0], [builder.add(args[1], args[2])]))
+        return builder.load(builder.gep(args[0], [args[1]]))
 
-        return _where(builder, args[3], args[4], read)
-
-    i64 = types.int64
-    return array.dtype(array, i64, i64, mask, array.dtype), emit
+    return array.dtype(array, types.int64), emit
 
 
 @intrinsic
@@ -118,13 +116,20 @@ def gather_cyclic(typing, array, first, stride, length, index, mask, default):
 
 
 @intrinsic
-def scatter(typing, array, first, index, mask, value):
-    """Write ``value`` to ``array[first + index]`` if the mask holds."""
+def scatter(typing, array, index, mask, value):
+    """Write ``value`` to ``array[index]`` if the mask holds."""
 
     def emit(context, builder, sig, args):
-        with builder.if_then(args[3]):
-            item = context.cast(builder, args[4], sig.args[4], array.dtype)
-            builder.store(item, builder.gep(args[0], [builder.add(args[1], args[2])]))
+        with builder.if_then(args[2]):
+            item = context.cast(builder, args[3], sig.args[3], array.dtype)
+            builder.store(item, builder.gep(args[0], [args[1]]))
         return context.get_dummy_value()
 
-    return types.void(array, types.int64, types.int64, mask, value), emit
+    return types.void(array, types.int64, mask, value), emit
+
+
+@cuda.jit(device=True, inline="always")
+def scatter_rows(array, step, index, mask, values, count):
+    """Write ``values[v]`` to ``array[v * step + index]`` if the mask holds, v < ``count``."""
+    for v in range(count):
+        scatter(array, v * step + index, mask, values[v])

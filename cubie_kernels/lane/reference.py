@@ -54,21 +54,27 @@ def count_if(count: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return count + mask
 
 
-def gather(array, first, index, mask, default):
-    """Read ``array[first + index]`` in the lanes of ``mask``; the others keep ``default``."""
-    result = default.copy()
-    result[mask] = array[first + index[mask]]
-    return result
+def look_up(array, index):
+    """Read ``array[index]`` in all lanes; every index must be a place in the array."""
+    return array[index]
 
 
 def gather_cyclic(array, first, stride, length, index, mask, default):
     """Read ``array[first + (index // stride) % length]`` in the lanes of ``mask``."""
-    return gather(array, first, (index // stride) % length, mask, default)
+    result = default.copy()
+    result[mask] = array[first + (index[mask] // stride) % length]
+    return result
 
 
-def scatter(array, first, index, mask, value):
-    """Write ``value`` to ``array[first + index]`` in the lanes of ``mask``."""
-    array[first + index[mask]] = value[mask] if np.ndim(value) else value
+def scatter(array, index, mask, value):
+    """Write ``value`` to ``array[index]`` in the lanes of ``mask``."""
+    array[index[mask]] = value[mask] if np.ndim(value) else value
+
+
+def scatter_rows(array, step, index, mask, values, count):
+    """Write ``values[v]``, v < ``count``, to ``array[v * step + index]`` in the masked lanes."""
+    for v in range(count):
+        scatter(array, v * step + index, mask, values[v])
 
 
 def run_queue() -> None:
@@ -120,7 +126,7 @@ def power_of_two(x):
 
 
 def reciprocal_seed(x):
-    """Return 1 / x to 12 %, for a positive normal number; from the bits, as other targets do."""
+    """Return 1 / x to 5.1 %, for a positive normal number; from the bits, as other targets do."""
     if x.dtype == np.float64:
         return (np.int64(0x7FDE623822FC16E6) - x.view(np.int64)).view(np.float64)
     if x.dtype == np.float32:
@@ -177,9 +183,9 @@ def lanes(bits: int, shared: int, width: int) -> dict[str, Any]:
         "fabs": np.abs,
         "finite": np.isfinite,
         "floor": np.floor,
-        "gather": gather,
         "gather_cyclic": gather_cyclic,
         "integers": integers,
+        "look_up": look_up,
         "maximum": np.fmax,
         "minimum": np.fmin,
         "negate": np.logical_not,
@@ -192,6 +198,7 @@ def lanes(bits: int, shared: int, width: int) -> dict[str, Any]:
         "refill_now": refill_now,
         "run_queue": run_queue,
         "scatter": scatter,
+        "scatter_rows": scatter_rows,
         "select": select,
         "sqrt": np.sqrt,
         "stop_requested": stop_requested,

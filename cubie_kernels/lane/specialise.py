@@ -3,7 +3,7 @@
 An algorithm is ordinary Python over free upper-case names (``STAGES``, ``A``, ``N``). `specialise`
 binds these to values and returns the text of the function with
 
-* loops over ``unroll(range(...))`` written out,
+* loops over ``unroll(range(...))`` written out, those over ``blocks(range(...))`` by four rounds,
 * ``total(term for j in range(...))`` written as a sum without its zero terms
   (``start=`` gives the number that the sum begins with),
 * constant expressions folded, multiplications by 0 and 1 dropped, dead branches removed.
@@ -30,6 +30,8 @@ class Code(NamedTuple):
 
     text: str
 
+
+_BLOCK = 4  # rounds of a loop over `blocks` that are written out
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -92,6 +94,18 @@ def _is(node: ast.expr, number: float) -> bool:
     return (
         isinstance(node, ast.Constant) and type(node.value) in (int, float) and node.value == number
     )
+
+
+class _Shift(ast.NodeTransformer):
+    """Replace a loop variable by itself plus a number."""
+
+    def __init__(self, name: str, offset: int) -> None:
+        self.name, self.offset = name, offset
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id != self.name or not self.offset:
+            return node
+        return ast.BinOp(node, ast.Add(), ast.Constant(self.offset))
 
 
 class _Specialiser(ast.NodeTransformer):
@@ -204,9 +218,36 @@ class _Specialiser(ast.NodeTransformer):
             case ast.Call(func=ast.Name(id="unroll"), args=[values]):
                 copies = self._each(node.target, self._range(values), node.body)
                 return [statement for block in copies for statement in block]
+            case ast.Call(func=ast.Name(id="blocks"), args=[values]):
+                return self._blocks(node, self._range(values))
         node.iter = self.visit(node.iter)
         node.body = self._block(node.body)
         return node if node.body else []
+
+    def _blocks(self, node: ast.For, values: range) -> list[ast.stmt]:
+        """Write a loop out by `_BLOCK` rounds, and the rest of them one by one."""
+        if not isinstance(node.target, ast.Name) or values.step != 1:
+            raise BuildError(f"a loop in blocks counts one variable by 1: {ast.unparse(node)}")
+        name = node.target.id
+        body = self._block(node.body)
+        even = values.start + len(values) // _BLOCK * _BLOCK
+        copies = [
+            _Shift(name, offset).visit(copy.deepcopy(statement))
+            for offset in range(_BLOCK)
+            for statement in body
+        ]
+        loops = (
+            [(f"range({values.start}, {even}, {_BLOCK})", copies)] if even > values.start else []
+        )
+        if even < values.stop:
+            loops.append((f"range({even}, {values.stop})", body))
+        result: list[ast.stmt] = []
+        for text, statements in loops:
+            loop = ast.parse(f"for {name} in {text}:\n    pass").body[0]
+            assert isinstance(loop, ast.For)
+            loop.body = statements
+            result.append(loop)
+        return result
 
     def visit_If(self, node: ast.If) -> ast.stmt | list[ast.stmt]:
         try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cubie_kernels.errors import EquationError, nearest
 from cubie_kernels.model.convert import Converter
+from cubie_kernels.model.exponentials import share_exponentials
 from cubie_kernels.model.functions import FUNCTIONS, HINTS, SPECIAL
 from cubie_kernels.model.graph import Builder, Node, reachable
 from cubie_kernels.model.names import objection
@@ -358,4 +359,4 @@ class _Reader:
         )
         for at in reachable(equations.nodes, (*equations.derivatives, *equations.observables)):
             converter.check_finite(at)
-        return equations
+        return share_exponentials(equations)

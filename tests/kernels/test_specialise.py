@@ -162,3 +162,26 @@ class TestErrors:
 
         with pytest.raises(BuildError, match="one variable, not"):
             specialise(wrong, {})
+
+
+def shifted(y, k):
+    for i in blocks(range(N)):
+        y[i] = y[i] + k[2 * N + i]
+    return y
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 7, 8])
+def test_a_loop_in_blocks_visits_each_index_once(n):
+    k = [0.0] * (2 * n) + [float(i + 1) for i in range(n)]
+    assert run(shifted, [10.0] * n, k, N=n) == [11.0 + i for i in range(n)]
+
+
+def test_a_loop_in_blocks_is_written_out_by_four():
+    assert text(shifted, N=9)[:6] == [
+        "for i in range(0, 8, 4):",
+        "y[i] = y[i] + k[18 + i]",
+        "y[i + 1] = y[i + 1] + k[18 + (i + 1)]",
+        "y[i + 2] = y[i + 2] + k[18 + (i + 2)]",
+        "y[i + 3] = y[i + 3] + k[18 + (i + 3)]",
+        "for i in range(8, 9):",
+    ]
