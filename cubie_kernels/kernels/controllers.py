@@ -104,7 +104,7 @@ def smaller(a, b):
 
 
 def reciprocal(x):
-    """Return 1 / x to one part in 7000 for positive normal x: one step of third order, no division."""
+    """Return 1 / x to one part in 7000 for positive normal x: one third-order step, no division."""
     r = reciprocal_seed(x)
     rest = 1.0 - x * r
     return r + r * (rest + rest * rest)
