@@ -20,7 +20,7 @@ from cubie_kernels.lane.cpu_types import I32, I64, Index, Real
 
 # Lanes that wait for a new run: a run is begun in all of them at once when they are this part of a
 # register, or so many steps have passed since the last time.
-_REFILL_PART, _REFILL_STEPS = 4, 8
+_REFILL_PART, _REFILL_STEPS = 4, 12
 
 
 def _field(builder, control, number):
