@@ -6,12 +6,15 @@ not equal any text to the bit: literals are collected, equal terms added up.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
 from cubie_kernels.model.graph import Builder
 
-__all__ = ["PARTIALS", "Algebra"]
+__all__ = ["Algebra"]
+
+_MOST_FACTORS = 64  # of a product that is looked at as a power
 
 
 class Algebra:
@@ -40,9 +43,9 @@ class Algebra:
     def times(self, a: int, b: int) -> int:
         """Return ``a*b``."""
         (value_a, core_a), (value_b, core_b) = self._split(a), self._split(b)
-        value = value_a * value_b
-        if not math.isfinite(value) or (value == 0.0 and 0.0 not in (value_a, value_b)):
+        if not _safe(value_a, value_b):
             return self.of("*", a, b)
+        value = value_a * value_b
         if core_a is None or core_b is None:
             return self._scaled(value, core_a if core_b is None else core_b)
         for choice, other in ((core_a, core_b), (core_b, core_a)):
@@ -76,6 +79,44 @@ class Algebra:
         """Return ``a/b``."""
         return self.of("/", self.number(a), b)
 
+    def partials(self, at: int) -> list[tuple[int, Callable[[], int]]]:
+        """Return the nodes that a node is computed from, and how to derive it by each of them.
+
+        The nodes are the arguments. But ``x**2.5``, which is ``x*x*sqrt(x)``, is derived by ``x``
+        at once: that has no NaN at 0.
+        """
+        node = self.builder.nodes[at]
+        if node.op == "*":
+            for root, product in (node.args, node.args[::-1]):
+                if self.builder.nodes[root].op == "sqrt":
+                    base = self._args(root)[0]
+                    whole = self._exponent(product, base)
+                    if whole:
+                        return [(base, functools.partial(self._half_power, base, whole + 0.5))]
+        return [
+            (arg, functools.partial(rule, self, at, *node.args))
+            for arg, rule in zip(node.args, _PARTIALS.get(node.op, ()), strict=False)
+            if rule is not None
+        ]
+
+    def _exponent(self, at: int, base: int) -> int:
+        """Return ``n`` if a node is the product of ``n`` times ``base``, otherwise 0."""
+        stack, n = [at], 0
+        while stack and n < _MOST_FACTORS:
+            at = stack.pop()
+            if at == base:
+                n += 1
+            elif self.builder.nodes[at].op == "*":
+                stack += self._args(at)
+            else:
+                return 0
+        return 0 if stack else n
+
+    def _half_power(self, base: int, exponent: float) -> int:
+        """Return the derivative of ``base**exponent`` by ``base``."""
+        power = self.builder.power(base, self.number(exponent - 1.0))
+        return self.times(self.number(exponent), power)
+
     def _args(self, at: int) -> tuple[int, ...]:
         return self.builder.nodes[at].args
 
@@ -91,16 +132,15 @@ class Algebra:
         value = 1.0
         while True:
             op, args, own = self.builder.nodes[at]
-            factors = [self.builder.literal(arg) for arg in args] if op in ("*", "/") else []
             if op == "number":
                 return value * own, None
+            factors = [self.builder.literal(arg) for arg in args] if op in ("*", "/") else []
+            place = 0 if None not in factors[:1] else 1
             if op == "neg":
                 value, at = -value, args[0]
-            elif op == "*" and None not in factors[:1]:
-                value, at = value * factors[0], args[1]
-            elif op == "*" and None not in factors[1:]:
-                value, at = value * factors[1], args[0]
-            elif op == "/" and factors[0] not in (None, 1.0):
+            elif op == "*" and factors[place] is not None and _safe(value, factors[place]):
+                value, at = value * factors[place], args[1 - place]
+            elif op == "/" and factors[0] not in (None, 1.0) and _safe(value, factors[0]):
                 return value * factors[0], self.over(1.0, args[1])
             else:
                 return value, at
@@ -112,6 +152,11 @@ class Algebra:
         if node.op == "/" and self.builder.literal(node.args[0]) == 1.0:
             return self.over(value, node.args[1])
         return self.of("*", self.number(value), core)
+
+
+def _safe(a: float, b: float) -> bool:
+    """Say whether a product of literals neither overflows nor vanishes."""
+    return math.isfinite(a * b) and (a * b != 0.0 or 0.0 in (a, b))
 
 
 Rule = Callable[..., int]
@@ -175,7 +220,7 @@ def _chosen(which: int, comparison: str | None = None) -> Rule:
 
 
 # The derivative by each argument, from the node itself (q) and its arguments; None is 0.
-PARTIALS: dict[str, tuple[Rule | None, ...]] = {
+_PARTIALS: dict[str, tuple[Rule | None, ...]] = {
     "+": (_one, _one),
     "-": (_one, lambda g, q, a, b: g.number(-1.0)),
     "*": (lambda g, q, a, b: b, lambda g, q, a, b: a),

@@ -9,13 +9,13 @@ nodes of the same graph, so that equal subexpressions are one node.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cubie_kernels.model.algebra import PARTIALS, Algebra
+from cubie_kernels.model.algebra import Algebra
 from cubie_kernels.model.equations import Equations
 from cubie_kernels.model.graph import Builder, Node, evaluate, reachable
 
@@ -39,26 +39,29 @@ class Derived:
 
 
 @dataclass(frozen=True)
-class Jacobian(Derived):
+class Jacobian:
     """The entries of a Jacobian that aren't zero for every argument.
 
     Attributes
     ----------
-    pattern : tuple of (int, int)
-        Row and column of each output, sorted by row, then column.
+    nodes : tuple of Node
+        The graph.
+    entries : mapping of (int, int) to int
+        The node at each row and column, sorted by row, then column.
     states : int
         Number of rows and columns.
     """
 
-    pattern: tuple[tuple[int, int], ...]
+    nodes: tuple[Node, ...]
+    entries: Mapping[tuple[int, int], int]
     states: int
 
     def dense(self, t: ArrayLike, y: ArrayLike, p: ArrayLike) -> NDArray[np.float64]:
         """Compute the whole matrix with NumPy; see ``System.numpy_jacobian``."""
-        entries = evaluate(self.nodes, self.outputs, t, y, p)
-        result = np.zeros((self.states, self.states, *entries.shape[1:]))
-        for (row, column), entry in zip(self.pattern, entries, strict=True):
-            result[row, column] = entry
+        values = evaluate(self.nodes, tuple(self.entries.values()), t, y, p)
+        result = np.zeros((self.states, self.states, *values.shape[1:]))
+        for (row, column), value in zip(self.entries, values, strict=True):
+            result[row, column] = value
         return result
 
 
@@ -67,15 +70,10 @@ def jacobian(equations: Equations) -> Jacobian:
     builder = Builder(equations.nodes)
     states = [builder.leaf("state", i) for i in range(len(equations.derivatives))]
     rows = _partials(builder, equations.derivatives, states)
-    found = [
-        ((i, j), row[at]) for i, row in enumerate(rows) for j, at in enumerate(states) if at in row
-    ]
-    return Jacobian(
-        tuple(builder.nodes),
-        tuple(at for _, at in found),
-        tuple(place for place, _ in found),
-        len(states),
-    )
+    entries = {
+        (i, j): row[at] for i, row in enumerate(rows) for j, at in enumerate(states) if at in row
+    }
+    return Jacobian(tuple(builder.nodes), entries, len(states))
 
 
 def time_derivative(equations: Equations) -> Derived:
@@ -113,13 +111,11 @@ def jvp(equations: Equations) -> Derived:
 
 
 def _local(algebra: Algebra, at: int, active: Iterable[int]) -> list[tuple[int, int]]:
-    """Return the active arguments of a node, and the node's partial derivative by each."""
-    node = algebra.builder.nodes[at]
-    rules = PARTIALS.get(node.op, ())
+    """Return what a node is computed from, if active, and its derivative by each of that."""
     found = []
-    for arg, rule in zip(node.args, rules, strict=False):
-        if rule is not None and arg in active:
-            partial = rule(algebra, at, *node.args)
+    for arg, rule in algebra.partials(at):
+        if arg in active:
+            partial = rule()
             if algebra.builder.literal(partial) != 0.0:
                 found.append((arg, partial))
     return found

@@ -44,8 +44,8 @@ class Node(NamedTuple):
     """One operation or leaf.
 
     ``op`` is a name in ``LEAVES``, ``ARITHMETIC``, ``COMPARISONS`` or ``FUNCTIONS``; ``args`` are
-    indices of earlier nodes; ``value`` is a literal's value, or the index of a state, a parameter, or
-    an element of the direction that a product with the Jacobian takes.
+    indices of earlier nodes; ``value`` is a literal's value, or the index of a state, a parameter
+    or an element of the direction that a product with the Jacobian takes.
     """
 
     op: str

@@ -114,7 +114,7 @@ class _Writer:
             for i in waiting.get(at, ()):
                 stored = self._real(at, piece)
                 self._lines.append(f"    {function.target}[{i}] = {stored}")
-        return self._lines
+        return self._lines or ["    pass"]
 
     def _real(self, at: int, piece: _Piece) -> str:
         """Return the text of a number as a real: a literal alone is none yet."""

@@ -160,7 +160,7 @@ class System:
     @property
     def jacobian_pattern(self) -> tuple[tuple[int, int], ...]:
         """Row and column of each Jacobian entry that isn't 0 everywhere, by row, then column."""
-        return self._jacobian.pattern
+        return tuple(self._jacobian.entries)
 
     def derivative_source(self, *wanted: str) -> str:
         """Return derivatives of the model as functions in the lane language.
@@ -200,7 +200,7 @@ class System:
 
     def _derived(self, name: str) -> Derived:
         if name == "jacobian":
-            return self._jacobian
+            return Derived(self._jacobian.nodes, tuple(self._jacobian.entries.values()))
         return (time_derivative if name == "time_derivative" else jvp)(self.equations)
 
     def numpy_jacobian(self) -> Callable[[ArrayLike, ArrayLike, ArrayLike], NDArray[Any]]:
