@@ -134,16 +134,18 @@ class Algebra:
             op, args, own = self.builder.nodes[at]
             if op == "number":
                 return value * own, None
-            factors = [self.builder.literal(arg) for arg in args] if op in ("*", "/") else []
-            place = 0 if None not in factors[:1] else 1
             if op == "neg":
                 value, at = -value, args[0]
-            elif op == "*" and factors[place] is not None and _safe(value, factors[place]):
-                value, at = value * factors[place], args[1 - place]
-            elif op == "/" and factors[0] not in (None, 1.0) and _safe(value, factors[0]):
-                return value * factors[0], self.over(1.0, args[1])
-            else:
+                continue
+            if op == "*" and self.builder.literal(args[0]) is None:
+                args = args[::-1]
+            factor = self.builder.literal(args[0]) if op in ("*", "/") else None
+            if factor is None or not _safe(value, factor) or (op == "/" and factor == 1.0):
                 return value, at
+            value *= factor
+            if op == "/":
+                return value, self.over(1.0, args[1])
+            at = args[1]
 
     def _scaled(self, value: float, core: int | None) -> int:
         if core is None or value == 0.0:
