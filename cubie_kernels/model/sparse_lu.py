@@ -15,11 +15,43 @@ from dataclasses import dataclass
 
 from cubie_kernels.errors import InputError
 
-__all__ = ["LuCode", "lu_source"]
+__all__ = ["LuCode", "LuPlan", "lu_plan", "lu_source"]
 
 _MOST_TERMS = 8  # products in one line
 _MOST_KEPT = 64  # factors with more entries are read back from memory, not kept in variables
 _MOST_TRIED = 8  # pivots of equal Markowitz product whose fill-in is counted
+
+
+@dataclass(frozen=True)
+class LuPlan:
+    """A factorisation, before its code is written.
+
+    Attributes
+    ----------
+    entries : int
+        Number of entries of both factors, fill-in included.
+    order : tuple of (int, int)
+        Row and column of each pivot.
+    operations : int
+        Operations of ``lu_factor``; a product with a subtraction counts as two.
+    solve_operations : int
+        Operations of ``lu_solve``.
+    rows : tuple of tuple of int
+        Columns of the entries of each row of both factors; rows and columns go by their place in
+        the order of pivots.
+    places : mapping of (int, int) to int
+        Index in ``j`` of each entry of the Jacobian.
+    weights : mapping of (int, int) to float
+        Entries of the mass matrix.
+    """
+
+    entries: int
+    order: tuple[tuple[int, int], ...]
+    operations: int
+    solve_operations: int
+    rows: tuple[tuple[int, ...], ...]
+    places: Mapping[tuple[int, int], int]
+    weights: Mapping[tuple[int, int], float]
 
 
 @dataclass(frozen=True)
@@ -33,8 +65,7 @@ class LuCode:
         and a real ``a``, and writes the factors ``w``; ``lu_solve(w, b)``, which replaces ``b`` by
         the solution. ``w`` must not overlap ``j`` or ``b``.
     entries : int
-        Length of ``w``: entries of both factors, fill-in included. Pivots are stored as their
-        reciprocals.
+        Length of ``w``. Pivots are stored as their reciprocals.
     order : tuple of (int, int)
         Row and column of each pivot.
     operations : int
@@ -55,7 +86,20 @@ def lu_source(
     pattern: Iterable[tuple[int, int]],
     mass: Mapping[tuple[int, int], float] | None = None,
 ) -> LuCode:
-    """Write the factorisation of ``W = a*M - J``.
+    """Write the factorisation of ``W = a*M - J``; arguments and errors are :func:`lu_plan`'s."""
+    plan = lu_plan(n, pattern, mass)
+    text = _Writer(plan).text()
+    return LuCode(text, plan.entries, plan.order, plan.operations, plan.solve_operations)
+
+
+def lu_plan(
+    n: int,
+    pattern: Iterable[tuple[int, int]],
+    mass: Mapping[tuple[int, int], float] | None = None,
+) -> LuPlan:
+    """Choose the pivots of ``W = a*M - J``; count what its factorisation costs.
+
+    The code of a large and dense matrix is large: its operations are known before it is written.
 
     Parameters
     ----------
@@ -79,9 +123,24 @@ def lu_source(
         present[row].add(column)
     row_of = _matched(n, present)
     # From here on rows go by the column of their pivot.
-    rows = [set(present[row_of[k]]) for k in range(n)]
-    order = _eliminated(rows)
-    return _Writer(order, rows, row_of, places, weights).code()
+    filled = [set(present[row_of[k]]) for k in range(n)]
+    order = _eliminated(filled)
+    step = {k: i for i, k in enumerate(order)}
+    rows = tuple(tuple(sorted(step[column] for column in filled[k])) for k in order)
+    entries = sum(map(len, rows))
+    above = [len(row) - row.index(i) - 1 for i, row in enumerate(rows)]
+    taken = sum(1 + 2 * above[k] for i, row in enumerate(rows) for k in row if k < i)
+    given = sum(1 for place in weights if place in places)
+    given += sum(1 for weight in weights.values() if weight != 1.0)
+    return LuPlan(
+        entries=entries,
+        order=tuple((row_of[k], k) for k in order),
+        operations=n + given + taken,
+        solve_operations=2 * entries - n,
+        rows=rows,
+        places=places,
+        weights=weights,
+    )
 
 
 def _checked(n: int, pattern: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
@@ -181,33 +240,17 @@ def _fill(pivot: int, rows: list[set[int]], columns: list[set[int]], left: set[i
 class _Writer:
     """Writes both functions; rows and columns go by their place in the order of pivots."""
 
-    def __init__(
-        self,
-        order: list[int],
-        rows: list[set[int]],
-        row_of: list[int],
-        places: Mapping[tuple[int, int], int],
-        weights: Mapping[tuple[int, int], float],
-    ) -> None:
-        n = len(order)
-        step = {k: i for i, k in enumerate(order)}
-        self._order = tuple((row_of[k], k) for k in order)
-        self._rows = [sorted(step[column] for column in rows[k]) for k in order]
-        self._places, self._weights = places, weights
-        filled = [(i, j) for i in range(n) for j in self._rows[i]]
+    def __init__(self, plan: LuPlan) -> None:
+        self._plan = plan
+        self._rows = plan.rows
+        filled = [(i, j) for i, row in enumerate(plan.rows) for j in row]
         self._index = {place: k for k, place in enumerate(filled)}
-        self._kept = len(filled) <= _MOST_KEPT
-        self._count = 0
+        self._kept = plan.entries <= _MOST_KEPT
 
-    def code(self) -> LuCode:
+    def text(self) -> str:
         """Return the code."""
-        factor = self._factor()
-        operations, self._count = self._count, 0
-        solve = self._solve()
-        text = "\n".join(
-            ["def lu_factor(j, a, w):", *factor, "", "", "def lu_solve(w, b):", *solve]
-        )
-        return LuCode(text + "\n", len(self._index), self._order, operations, self._count)
+        factor = ["def lu_factor(j, a, w):", *self._factor()]
+        return "\n".join([*factor, "", "", "def lu_solve(w, b):", *self._solve()]) + "\n"
 
     def _factor(self) -> list[str]:
         lines = []
@@ -215,7 +258,6 @@ class _Writer:
             for j in entries:
                 lines += self._entry(i, j)
             value = f"_w{i}_{i}"
-            self._count += 1
             if self._kept:
                 lines.append(f"    {value} = 1.0 / {value}")
                 lines.append(f"    w[{self._index[i, i]}] = {value}")
@@ -237,7 +279,6 @@ class _Writer:
         name = f"_w{i}_{j}"
         lines = self._chain(name, self._given(i, j), products)
         if j < i:
-            self._count += 1
             lines.append(f"    {name} = {name} * {self._factor_of(j, j)}")
         if j != i:
             lines.append(f"    w[{self._index[i, j]}] = {name}")
@@ -249,20 +290,18 @@ class _Writer:
 
     def _given(self, i: int, j: int) -> str:
         """Return the text of an entry of W; empty where there is none."""
-        place = self._order[i][0], self._order[j][1]
-        weight, entry = self._weights.get(place), self._places.get(place)
+        place = self._plan.order[i][0], self._plan.order[j][1]
+        weight, entry = self._plan.weights.get(place), self._plan.places.get(place)
         if weight is None:
             if entry is None:
                 return ""
             return f"-j[{entry}]"
         scaled = "a" if weight == 1.0 else f"{weight!r} * a"
-        self._count += (weight != 1.0) + (entry is not None)
         return scaled if entry is None else f"{scaled} - j[{entry}]"
 
     def _chain(self, name: str, first: str, products: list[tuple[str, str]]) -> list[str]:
         """Return lines for ``name = first - product - product ...``."""
         lines = []
-        self._count += 2 * len(products)
         texts = [f"{a} * {b}" for a, b in products]
         if not first:
             first, texts = f"-({texts[0]})", texts[1:]
@@ -276,7 +315,7 @@ class _Writer:
     def _solve(self) -> list[str]:
         lines = []
         n = len(self._rows)
-        for i, (row, _) in enumerate(self._order):
+        for i, (row, _) in enumerate(self._plan.order):
             products = [(f"w[{self._index[i, k]}]", f"_b{k}") for k in self._rows[i] if k < i]
             lines += self._chain(f"_b{i}", f"b[{row}]", products)
         for i in reversed(range(n)):
@@ -284,6 +323,5 @@ class _Writer:
             if products:
                 lines += self._chain(f"_b{i}", f"_b{i}", products)
             lines.append(f"    _b{i} = _b{i} * w[{self._index[i, i]}]")
-            self._count += 1
-        stores = sorted((column, i) for i, (_, column) in enumerate(self._order))
+        stores = sorted((column, i) for i, (_, column) in enumerate(self._plan.order))
         return lines + [f"    b[{column}] = _b{i}" for column, i in stores]
