@@ -18,7 +18,7 @@ from cubie_kernels.errors import InputError
 __all__ = ["LuCode", "LuPlan", "lu_plan", "lu_source"]
 
 _MOST_TERMS = 8  # products in one line
-_MOST_KEPT = 64  # factors with more entries are read back from memory, not kept in variables
+_MOST_USES = 8  # operations per entry from which on factors are read back from memory
 _MOST_TRIED = 8  # pivots of equal Markowitz product whose fill-in is counted
 
 
@@ -121,7 +121,7 @@ def lu_plan(
     present: list[set[int]] = [set() for _ in range(n)]
     for row, column in (*places, *weights):
         present[row].add(column)
-    row_of = _matched(n, present)
+    row_of = _matched(n, places, weights)
     # From here on rows go by the column of their pivot.
     filled = [set(present[row_of[k]]) for k in range(n)]
     order = _eliminated(filled)
@@ -171,42 +171,57 @@ def _check_place(n: int, place: tuple[int, int], what: str) -> None:
         )
 
 
-def _matched(n: int, present: list[set[int]]) -> list[int]:
-    """Return for each column the row of its pivot: the same number wherever that is possible.
+def _matched(
+    n: int, places: Iterable[tuple[int, int]], mass: Iterable[tuple[int, int]]
+) -> list[int]:
+    """Return for each column the row of its pivot.
 
-    Augmenting paths, breadth first, for the columns that have no entry on the diagonal.
+    Entries of the mass matrix before others, as they grow with ``a``; the diagonal before what is
+    beside it.
     """
-    row_of = [k if k in present[k] else -1 for k in range(n)]
-    holders: list[list[int]] = [[] for _ in range(n)]
-    for row, columns in enumerate(present):
-        for column in sorted(columns):
+    row_of = [-1] * n
+    for entries in (set(mass), {*mass, *places}):
+        free = set(range(n)) - set(row_of)
+        for k in range(n):
+            if row_of[k] < 0 and k in free and (k, k) in entries:
+                row_of[k] = k
+        holders: list[list[int]] = [[] for _ in range(n)]
+        for row, column in sorted(entries):
             holders[column].append(row)
-    free = set(range(n)) - set(row_of)
-    for start in [k for k in range(n) if row_of[k] < 0]:
-        column_of = {row: k for k, row in enumerate(row_of) if row >= 0}
-        came: dict[int, int] = {}
-        queue, end = [start], -1
-        for column in queue:
-            for row in holders[column]:
-                if row not in came:
-                    came[row] = column
-                    if row in free:
-                        end = row
-                        break
-                    queue.append(column_of[row])
-            if end >= 0:
-                break
-        if end < 0:
-            raise InputError(
-                "a*M - J is singular whatever its values: the columns "
-                f"{sorted(queue)} have entries in {len(came)} rows only. The model needs an "
-                "equation for each of its unknowns."
-            )
-        free.discard(end)
-        while end >= 0:
-            column = came[end]
-            row_of[column], end = end, (row_of[column] if column != start else -1)
+        stuck: set[int] = set()
+        for column in range(n):
+            if row_of[column] < 0:
+                stuck |= _augment(column, row_of, holders)
+    if stuck:
+        rows = {row for column in stuck for row in holders[column]}
+        raise InputError(
+            f"a*M - J is singular whatever its values: the columns {sorted(stuck)} have entries "
+            f"in {len(rows)} rows only. Each unknown needs an equation that determines it."
+        )
     return row_of
+
+
+def _augment(start: int, row_of: list[int], holders: list[list[int]]) -> set[int]:
+    """Match one more column, others where that needs it; return the columns in the way if none can.
+
+    Breadth first, so that few others change.
+    """
+    column_of = {row: k for k, row in enumerate(row_of) if row >= 0}
+    came: dict[int, int] = {}
+    queue = [start]
+    for column in queue:
+        for row in holders[column]:
+            if row in came:
+                continue
+            came[row] = column
+            if row in column_of:
+                queue.append(column_of[row])
+                continue
+            while row >= 0:
+                changed = came[row]
+                row_of[changed], row = row, row_of[changed]
+            return set()
+    return set(queue)
 
 
 def _eliminated(rows: list[set[int]]) -> list[int]:
@@ -245,7 +260,7 @@ class _Writer:
         self._rows = plan.rows
         filled = [(i, j) for i, row in enumerate(plan.rows) for j in row]
         self._index = {place: k for k, place in enumerate(filled)}
-        self._kept = plan.entries <= _MOST_KEPT
+        self._kept = plan.operations <= _MOST_USES * plan.entries
 
     def text(self) -> str:
         """Return the code."""

@@ -2,7 +2,9 @@
 
 import pickle
 import random
+import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -314,3 +316,15 @@ def test_a_hundred_equations_derive_in_two_seconds(text, entries):
     rhs = system.numpy_rhs()
     wanted = differences(lambda s: rhs(0.0, y + s * v, p), 0.0)
     np.testing.assert_allclose(found, wanted, atol=1e-10 * abs(wanted).max())
+
+
+def test_the_page_shows_what_is_printed(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "derivatives.md").read_text(encoding="utf-8")
+    code, shown = (
+        re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("python", "text")
+    )
+    assert len(code) == len(shown) == 2
+    namespace: dict = {}
+    for block, wanted in zip(code, shown, strict=True):
+        exec(block, namespace)
+        assert capsys.readouterr().out.strip() == wanted.strip()

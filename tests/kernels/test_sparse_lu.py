@@ -69,6 +69,12 @@ def test_rows_are_matched_to_columns_where_the_diagonal_is_empty(matrix, order, 
     assert sorted(column for _, column in code.order) == list(range(n))
 
 
+def test_pivots_are_entries_of_the_mass_matrix_where_it_has_them():
+    pattern = [(i, j) for i in range(3) for j in range(3)]
+    plan = lu_plan(3, pattern, {(0, 1): 1.0, (1, 0): 1.0, (1, 1): 1.0})
+    assert set(plan.order) == {(0, 1), (1, 0), (2, 2)}
+
+
 def test_entries_may_come_in_any_order():
     check(3, [(2, 1), (0, 0), (1, 2), (0, 2), (2, 2), (1, 0)], None, shift=6.0)
 
