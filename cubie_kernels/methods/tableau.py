@@ -9,6 +9,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from cubie_kernels.errors import TableauError
+from cubie_kernels.methods.transform import FilteredError, StageTransform
 
 __all__ = ["DenseOutput", "Tableau", "difference", "hermite_nested", "lower_triangle"]
 
@@ -87,7 +88,8 @@ class Tableau:
     name : str
         Canonical name, as accepted by :func:`cubie_kernels.methods.get_method`.
     family : str
-        ``"erk"`` for explicit Runge-Kutta methods.
+        ``"erk"`` for explicit Runge-Kutta methods, ``"dirk"`` for diagonally and ``"firk"`` for
+        fully implicit ones.
     order : int
         Order of ``b``.
     a : tuple of tuple of float, shape (stages, stages)
@@ -103,6 +105,10 @@ class Tableau:
     embedded_order_2, error_2 : optional
         A second estimate of the error. The norms of the two are then combined to
         ``q = q_1**2 / sqrt(q_1**2 + 0.01 * q_2**2)``.
+    transform : StageTransform, optional
+        What splits the system of a fully implicit method.
+    filtered_error : FilteredError, optional
+        The error estimate of a fully implicit method, instead of ``error``.
     dense : DenseOutput, optional
         The method's own continuous extension. Without one, the cubic Hermite polynomial through
         both ends of the step is used.
@@ -128,6 +134,8 @@ class Tableau:
     error: Row | None = None
     embedded_order_2: int | None = None
     error_2: Row | None = None
+    transform: StageTransform | None = None
+    filtered_error: FilteredError | None = None
     dense: DenseOutput | None = None
     aliases: tuple[str, ...] = field(default=(), compare=False)
 
@@ -147,6 +155,10 @@ class Tableau:
             error = getattr(self, name)
             if error is not None and order is not None:
                 self._check_quadrature(f"b - {name}", difference(self.b, error), order)
+        if self.transform is not None:
+            self._check_transform(self.transform)
+        if self.filtered_error is not None and self.embedded_order is not None:
+            self._check_filtered(self.filtered_error, self.embedded_order)
         if self.dense is not None:
             self._check_dense(self.dense)
 
@@ -191,6 +203,36 @@ class Tableau:
             self._expect(
                 f"row {name} times c**{q - 1} sums",
                 (w * node ** (q - 1) for w, node in zip(weights, self.c, strict=True)),
+                1.0 / q,
+                f"the integral 1/{q}",
+            )
+
+    def _check_transform(self, transform: StageTransform) -> None:
+        unit = tuple(tuple(float(i == j) for j in range(self.stages)) for i in range(self.stages))
+        weights, t = transform.weights, transform.t
+        for name, left, right, wanted in (
+            ("a @ transform.inverse", self.a, transform.inverse, unit),
+            ("transform.weights @ a", (weights,), self.a, (self.b,)),
+            ("transform.t @ t_inverse", t, transform.t_inverse, unit),
+            ("transform.inverse @ t", transform.inverse, t, _product(t, transform.blocks)),
+        ):
+            for i, row in enumerate(left):
+                for j, column in enumerate(zip(*right, strict=True)):
+                    terms = (x * y for x, y in zip(row, column, strict=True))
+                    where = f"entry [{i}][{j}] of what it is equal to"
+                    self._expect(f"{name}[{i}][{j}] sums", terms, wanted[i][j], where)
+
+    def _check_filtered(self, error: FilteredError, order: int) -> None:
+        embedded = [
+            b + x for b, x in zip(self.b, _product((error.weights,), self.a)[0], strict=True)
+        ]
+        self._expect(
+            "gamma and the embedded weights sum", (error.gamma, *embedded), 1.0, "the whole"
+        )
+        for q in range(2, order + 1):
+            self._expect(
+                f"the embedded weights of filtered_error times c**{q - 1} sum",
+                (w * node ** (q - 1) for w, node in zip(embedded, self.c, strict=True)),
                 1.0 / q,
                 f"the integral 1/{q}",
             )
@@ -243,6 +285,14 @@ def difference(left: Sequence[float], right: Sequence[float]) -> Row:
     return tuple(x - y for x, y in zip(left, right, strict=True))
 
 
+def _product(left: Sequence[Row], right: Sequence[Row]) -> tuple[Row, ...]:
+    columns = [*zip(*right, strict=True)]
+    return tuple(
+        tuple(math.fsum(x * y for x, y in zip(row, column, strict=True)) for column in columns)
+        for row in left
+    )
+
+
 def _row(values: Iterable[float]) -> Row:
     return tuple(float(value) for value in values)
 
@@ -288,13 +338,23 @@ def _check_shapes(tableau: Tableau) -> None:
     for name in ("error", "error_2"):
         order_name = name.replace("error", "embedded_order")
         error, order = getattr(tableau, name), getattr(tableau, order_name)
-        if (error is None) != (order is None):
+        filtered = tableau.filtered_error if name == "error" else None
+        if (error is not None) + (filtered is not None) != (order is not None):
             raise TableauError(
                 f"Tableau {tableau.name!r}: {name} is {error} and {order_name} is {order}; "
-                "give both or neither."
+                "give both or neither, and filtered_error instead of error only."
             )
         if error is not None:
             check(name, error, stages)
+    if tableau.filtered_error is not None:
+        check("filtered_error.weights", tableau.filtered_error.weights, stages)
+    if tableau.transform is not None:
+        check("transform.weights", tableau.transform.weights, stages)
+        for name in ("inverse", "t", "t_inverse"):
+            rows = getattr(tableau.transform, name)
+            check(f"the list of rows transform.{name}", [0.0] * len(rows), stages)
+            for i, row in enumerate(rows):
+                check(f"row transform.{name}[{i}]", row, stages)
     if tableau.dense is not None:
         dense, extra = tableau.dense, len(tableau.dense.extra_c)
         if extra:

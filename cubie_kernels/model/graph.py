@@ -19,7 +19,7 @@ from cubie_kernels.model.functions import COMPARISONS, FUNCTIONS
 
 __all__ = ["ARITHMETIC", "LEAVES", "Builder", "Node", "evaluate", "reachable"]
 
-LEAVES = ("number", "truth", "time", "state", "parameter")
+LEAVES = ("number", "truth", "time", "state", "parameter", "direction")
 ARITHMETIC: dict[str, Callable[..., Any]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -44,7 +44,8 @@ class Node(NamedTuple):
     """One operation or leaf.
 
     ``op`` is a name in ``LEAVES``, ``ARITHMETIC``, ``COMPARISONS`` or ``FUNCTIONS``; ``args`` are
-    indices of earlier nodes; ``value`` is a literal's value, or a state's or parameter's index.
+    indices of earlier nodes; ``value`` is a literal's value, or the index of a state, a parameter
+    or an element of the direction that a product with the Jacobian takes.
     """
 
     op: str
@@ -79,7 +80,7 @@ class Builder:
         return self._intern(Node("truth", (), bool(value)))
 
     def leaf(self, op: str, index: int = 0) -> int:
-        """Return the node of the time, a state or a parameter."""
+        """Return the node of the time, or of element ``index`` of another kind of leaf."""
         return self._intern(Node(op, (), index))
 
     def is_mask(self, at: int) -> bool:

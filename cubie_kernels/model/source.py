@@ -12,8 +12,9 @@ from cubie_kernels.model.graph import LEAVES, Node, reachable
 
 __all__ = ["Function", "lane_function", "local_names"]
 
-# Names that the functions' own text uses.
+# Names that the functions' own text uses, whatever their arguments.
 _TAKEN = frozenset({"t", "y", "p", "dy", "o", "rhs", "observe", "real"})
+_ARRAYS = {"state": "y", "parameter": "p", "direction": "v"}
 _MOST_DEEP = 12  # operations inside each other in one line
 _MOST_WIDE = 30  # operations in one line
 
@@ -22,11 +23,12 @@ _LEVEL = {"+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PRODUCT}
 
 
 class Function(NamedTuple):
-    """A function to write: ``def name(t, y, p, target)`` with ``target[i] = outputs[i]``."""
+    """A function to write: ``def name(t, y, p, ..., target)`` with ``target[i] = outputs[i]``."""
 
     name: str
     target: str
     outputs: tuple[int, ...]
+    arguments: tuple[str, ...] = ("t", "y", "p")
 
 
 class _Piece(NamedTuple):
@@ -42,14 +44,17 @@ class _Piece(NamedTuple):
         return self.text if self.level >= level else f"({self.text})"
 
 
-def local_names(declared: Declared, names: Iterable[str]) -> dict[str, str]:
+def local_names(
+    declared: Declared, names: Iterable[str], reserved: Iterable[str] = ()
+) -> dict[str, str]:
     """Return the local variable of each quantity: its own name, or that with ``_`` behind it."""
     wanted = list(dict.fromkeys([*declared.states, *declared.parameters, *names]))
-    taken = _TAKEN | set(wanted)
+    own = _TAKEN.union(reserved)
+    taken = own | set(wanted)
     found = {}
     for name in wanted:
         local = name
-        while local in _TAKEN or (local != name and local in taken):
+        while local in own or (local != name and local in taken):
             local += "_"
         taken |= {local}
         found[name] = local
@@ -62,15 +67,20 @@ def lane_function(equations: Equations, declared: Declared, function: Function) 
     Loads stand before their first use; subexpressions used more than once, and auxiliaries, are
     assigned once; what the outputs don't need is left out.
     """
-    lines = [f"def {function.name}(t, y, p, {function.target}):"]
-    lines += _Writer(equations, declared).body(function)
+    lines = [f"def {function.name}({', '.join((*function.arguments, function.target))}):"]
+    lines += _Writer(equations, declared, function).body()
     return "\n".join(lines) + "\n"
 
 
 class _Writer:
-    def __init__(self, equations: Equations, declared: Declared) -> None:
+    def __init__(self, equations: Equations, declared: Declared, function: Function) -> None:
         self._nodes: Sequence[Node] = equations.nodes
-        self._locals = local_names(declared, (name for name, _ in equations.names))
+        self._function = function
+        self._locals = local_names(
+            declared,
+            (name for name, _ in equations.names),
+            (function.name, function.target, *function.arguments),
+        )
         self._declared = declared
         self._named: dict[int, str] = {}
         derivatives = {f"d{name}" for name in declared.states}
@@ -84,7 +94,8 @@ class _Writer:
         self._lines: list[str] = []
         self._temporaries = 0
 
-    def body(self, function: Function) -> list[str]:
+    def body(self) -> list[str]:
+        function = self._function
         uses = Counter(function.outputs)
         live = reachable(self._nodes, function.outputs)
         for at in live:
@@ -103,7 +114,7 @@ class _Writer:
             for i in waiting.get(at, ()):
                 stored = self._real(at, piece)
                 self._lines.append(f"    {function.target}[{i}] = {stored}")
-        return self._lines
+        return self._lines or ["    pass"]
 
     def _real(self, at: int, piece: _Piece) -> str:
         """Return the text of a number as a real: a literal alone is none yet."""
@@ -120,16 +131,21 @@ class _Writer:
         self._lines.append(f"    {name} = {piece.text}")
         return _Piece(name, _ATOM)
 
+    def _leaf(self, op: str, index: int) -> str:
+        if op == "direction":
+            return f"_v{index}"
+        own = self._declared.states if op == "state" else self._declared.parameters
+        return self._locals[own[index]]
+
     def _piece(self, at: int) -> _Piece:
         op, args, value = self._nodes[at]
         if op == "number":
             return _Piece(repr(float(value)), _SIGN if value < 0 else _ATOM)
         if op == "time":
             return _Piece("t", _ATOM)
-        if op in ("state", "parameter"):
-            own = self._declared.states if op == "state" else self._declared.parameters
-            name = self._locals[own[int(value)]]
-            self._lines.append(f"    {name} = {'y' if op == 'state' else 'p'}[{int(value)}]")
+        if op in _ARRAYS:
+            name = self._leaf(op, int(value))
+            self._lines.append(f"    {name} = {_ARRAYS[op]}[{int(value)}]")
             return _Piece(name, _ATOM)
         parts = [self._pieces[arg] for arg in args]
         depth = 1 + max(part.depth for part in parts)

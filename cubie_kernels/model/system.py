@@ -6,12 +6,13 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from cubie_kernels.errors import EquationError, nearest
+from cubie_kernels.errors import EquationError, InputError, nearest
+from cubie_kernels.model.derivatives import Derived, Jacobian, jacobian, jvp, time_derivative
 from cubie_kernels.model.equations import Declared, Equations, canonical, read
 from cubie_kernels.model.graph import LEAVES, evaluate, reachable
 from cubie_kernels.model.names import declared, disjoint, listed
@@ -20,6 +21,7 @@ from cubie_kernels.model.source import Function, lane_function
 __all__ = ["System"]
 
 _MOST_SHOWN = 8
+_DERIVATIVES = ("jacobian", "time_derivative", "jvp")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -151,6 +153,63 @@ class System:
             functions.append(Function("observe", "o", self.equations.observables))
         return "\n\n".join(lane_function(self.equations, names, f) for f in functions)
 
+    @functools.cached_property
+    def _jacobian(self) -> Jacobian:
+        return jacobian(self.equations)
+
+    @property
+    def jacobian_pattern(self) -> tuple[tuple[int, int], ...]:
+        """Row and column of each Jacobian entry that isn't 0 everywhere, by row, then column."""
+        return tuple(self._jacobian.entries)
+
+    def derivative_source(self, *wanted: str) -> str:
+        """Return derivatives of the model as functions in the lane language.
+
+        Parameters
+        ----------
+        *wanted : str
+            Any of ``jacobian``, ``time_derivative`` and ``jvp``; all three if none is named.
+
+        Returns
+        -------
+        str
+            ``jacobian(t, y, p, j)`` writes df/dy: ``j[k]`` is the entry at
+            ``jacobian_pattern[k]``. ``time_derivative(t, y, p, d)`` writes df/dt at constant
+            ``y``. ``jvp(t, y, p, v, d)`` writes df/dy times ``v``. Outputs must not overlap
+            inputs.
+
+        Raises
+        ------
+        InputError
+            For any other name.
+        """
+        texts = []
+        for name in wanted or _DERIVATIVES:
+            if name not in _DERIVATIVES:
+                raise InputError(
+                    f"No derivative is called {name!r}.{nearest(name, _DERIVATIVES)} "
+                    f"Legal: {', '.join(_DERIVATIVES)}."
+                )
+            derived = self._derived(name)
+            target = "j" if name == "jacobian" else "d"
+            arguments = ("t", "y", "p", "v") if name == "jvp" else ("t", "y", "p")
+            graph = replace(self.equations, nodes=derived.nodes)
+            function = Function(name, target, derived.outputs, arguments)
+            texts.append(lane_function(graph, self._declared(), function))
+        return "\n\n".join(texts)
+
+    def _derived(self, name: str) -> Derived:
+        if name == "jacobian":
+            return Derived(self._jacobian.nodes, tuple(self._jacobian.entries.values()))
+        return (time_derivative if name == "time_derivative" else jvp)(self.equations)
+
+    def numpy_jacobian(self) -> Callable[[ArrayLike, ArrayLike, ArrayLike], NDArray[Any]]:
+        """Return ``f(t, y, p)`` that computes the Jacobian as :meth:`numpy_rhs` computes ``f``.
+
+        The result has the shape (states, states) or (states, states, lanes), zeros included.
+        """
+        return self._jacobian.dense
+
     def numpy_rhs(self) -> Callable[[ArrayLike, ArrayLike, ArrayLike], NDArray[Any]]:
         """Return ``f(t, y, p)`` that computes the derivatives with NumPy, in double precision.
 
@@ -205,6 +264,10 @@ class System:
             observables=content["observables"],
             name=content["name"],
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Derivatives are derived again where they are needed: they are large, the text isn't.
+        return {name: value for name, value in self.__dict__.items() if name != "_jacobian"}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, System):
