@@ -6,7 +6,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from cubie_kernels.buffers import BufferRegistry, Limits
-from cubie_kernels.build.config import PRECISION_BITS, KernelConfig
+from cubie_kernels.build.config import KernelConfig
 from cubie_kernels.kernels import adaptive, controllers, erk, fixed, saves, start
 from cubie_kernels.kernels.constants import (
     abi_constants,
@@ -19,8 +19,8 @@ from cubie_kernels.methods import get_method
 
 __all__ = ["Module", "kernel_module", "kernel_registry"]
 
-# Larger right-hand sides are called instead of copied into each stage: the copies would cost
-# seconds of compilation and gain nothing that can be measured.
+# Larger right-hand sides are called instead of copied into each stage, where the copies would
+# cost seconds of compilation.
 _INLINED_OPERATIONS = 60
 # From here on a step's working set leaves the first level cache: the step is then arranged to pass
 # over memory less often, at the price of a few operations.
@@ -167,8 +167,3 @@ def module_text(config: KernelConfig, head: str, body: str) -> str:
         f"{'adaptive' if config.adaptive else 'fixed'} steps"
     )
     return f'"""Generated kernel. {title}."""\n\n{head}\n\n\n{body}'
-
-
-def precision_bits(config: KernelConfig) -> int:
-    """Return the size of a real in bits."""
-    return PRECISION_BITS[config.precision]
