@@ -1,57 +1,27 @@
 """LU factors of a sparse matrix as straight-line code for one pattern.
 
-The matrix is ``W = a*M - J`` with a scalar ``a`` of each lane, a constant mass matrix ``M`` and a
-Jacobian ``J`` of known pattern. Pivots are chosen beforehand, on or off the diagonal, from the
-pattern alone: the one with the smallest Markowitz product next (Duff, Erisman and Reid, Direct
-Methods for Sparse Matrices, 2nd ed., chapter 7), ties broken by fill-in. Rows are eliminated one
-after the other (Doolittle), so that few values are alive at a time.
+The matrix is ``W = a*M - J`` with a scalar ``a`` of each lane, real or complex, a constant mass
+matrix ``M`` and a Jacobian ``J`` of known pattern. `cubie_kernels.model.lu_plan` chooses the pivots
+beforehand. Rows are eliminated one after the other (Doolittle), so that few values are alive at a
+time.
+
+A number is a pair of texts, its real and its imaginary part; the imaginary part of what is real
+whatever the values is empty, and takes no operation. Real code is complex code without any.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from cubie_kernels.errors import InputError
+from cubie_kernels.model.lu_plan import LuPlan, lu_plan
 
-__all__ = ["LuCode", "LuPlan", "lu_plan", "lu_source"]
+__all__ = ["LuCode", "lu_pair_source", "lu_source"]
 
 _MOST_TERMS = 8  # products in one line
 _MOST_USES = 8  # operations per entry from which on factors are read back from memory
-_MOST_TRIED = 8  # pivots of equal Markowitz product whose fill-in is counted
 
-
-@dataclass(frozen=True)
-class LuPlan:
-    """A factorisation, before its code is written.
-
-    Attributes
-    ----------
-    entries : int
-        Number of entries of both factors, fill-in included.
-    order : tuple of (int, int)
-        Row and column of each pivot.
-    operations : int
-        Operations of ``lu_factor``; a product with a subtraction counts as two.
-    solve_operations : int
-        Operations of ``lu_solve``.
-    rows : tuple of tuple of int
-        Columns of the entries of each row of both factors; rows and columns go by their place in
-        the order of pivots.
-    places : mapping of (int, int) to int
-        Index in ``j`` of each entry of the Jacobian.
-    weights : mapping of (int, int) to float
-        Entries of the mass matrix.
-    """
-
-    entries: int
-    order: tuple[tuple[int, int], ...]
-    operations: int
-    solve_operations: int
-    rows: tuple[tuple[int, ...], ...]
-    places: Mapping[tuple[int, int], int]
-    weights: Mapping[tuple[int, int], float]
+_Number = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -61,17 +31,15 @@ class LuCode:
     Attributes
     ----------
     text : str
-        ``lu_factor(j, a, w)``, which reads the Jacobian's entries ``j`` (in the pattern's order)
-        and a real ``a``, and writes the factors ``w``; ``lu_solve(w, b)``, which replaces ``b`` by
-        the solution. ``w`` must not overlap ``j`` or ``b``.
+        Two functions, which factorise and solve.
     entries : int
-        Length of ``w``. Pivots are stored as their reciprocals.
+        Length of ``w``, the factors. Pivots are stored as their reciprocals.
     order : tuple of (int, int)
         Row and column of each pivot.
     operations : int
-        Operations of ``lu_factor``; a product with a subtraction counts as two.
+        Operations of the factorisation; a product with a subtraction counts as two.
     solve_operations : int
-        Operations of ``lu_solve``.
+        Operations of the solution.
     """
 
     text: str
@@ -86,199 +54,94 @@ def lu_source(
     pattern: Iterable[tuple[int, int]],
     mass: Mapping[tuple[int, int], float] | None = None,
 ) -> LuCode:
-    """Write the factorisation of ``W = a*M - J``; arguments and errors are :func:`lu_plan`'s."""
-    plan = lu_plan(n, pattern, mass)
-    text = _Writer(plan).text()
-    return LuCode(text, plan.entries, plan.order, plan.operations, plan.solve_operations)
+    """Write the factorisation of ``W = a*M - J``; arguments and errors are `lu_plan`'s.
+
+    Returns
+    -------
+    LuCode
+        ``lu_factor(j, a, w)`` reads the Jacobian's entries ``j`` (in the pattern's order) and a
+        real ``a``, and writes the factors ``w``. It returns their growth: the sum of the squares of
+        the entries of L, its diagonal of ones included. That is more than the square of the largest
+        multiplier, and not a finite number where a pivot is zero, infinite or undefined.
+        ``lu_solve(w, b)`` replaces ``b`` by the solution. ``w`` must not overlap ``j`` or ``b``.
+    """
+    return _Writer(lu_plan(n, pattern, mass), pair=False).code()
 
 
-def lu_plan(
+def lu_pair_source(
     n: int,
     pattern: Iterable[tuple[int, int]],
     mass: Mapping[tuple[int, int], float] | None = None,
-) -> LuPlan:
-    """Choose the pivots of ``W = a*M - J``; count what its factorisation costs.
+) -> LuCode:
+    """Write the factorisation of ``W = (a + b*i)*M - J``; arguments and errors are `lu_plan`'s.
 
-    The code of a large and dense matrix is large: its operations are known before it is written.
-
-    Parameters
-    ----------
-    n : int
-        Number of rows and columns.
-    pattern : iterable of (int, int)
-        Row and column of each entry of ``J``, in the order of the array ``j``.
-    mass : mapping of (int, int) to float, optional
-        Entries of ``M``; the identity if none is given. Zeros may be left out.
-
-    Raises
-    ------
-    InputError
-        If an index is outside of the matrix, an entry is given twice or not finite, or ``W`` is
-        singular whatever its values.
+    Returns
+    -------
+    LuCode
+        ``lu_factor_pair(j, a, b, w)`` and ``lu_solve_pair(w, x, y)``, as :func:`lu_source` has
+        them; ``x + y*i`` is the right-hand side and becomes the solution.
     """
-    places = _checked(n, pattern)
-    weights = {(i, i): 1.0 for i in range(n)} if mass is None else _checked_mass(n, mass)
-    present: list[set[int]] = [set() for _ in range(n)]
-    for row, column in (*places, *weights):
-        present[row].add(column)
-    row_of = _matched(n, places, weights)
-    # From here on rows go by the column of their pivot.
-    filled = [set(present[row_of[k]]) for k in range(n)]
-    order = _eliminated(filled)
-    step = {k: i for i, k in enumerate(order)}
-    rows = tuple(tuple(sorted(step[column] for column in filled[k])) for k in order)
-    entries = sum(map(len, rows))
-    above = [len(row) - row.index(i) - 1 for i, row in enumerate(rows)]
-    taken = sum(1 + 2 * above[k] for i, row in enumerate(rows) for k in row if k < i)
-    given = sum(1 for place in weights if place in places)
-    given += sum(1 for weight in weights.values() if weight != 1.0)
-    return LuPlan(
-        entries=entries,
-        order=tuple((row_of[k], k) for k in order),
-        operations=n + given + taken,
-        solve_operations=2 * entries - n,
-        rows=rows,
-        places=places,
-        weights=weights,
-    )
-
-
-def _checked(n: int, pattern: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
-    """Return the index of each place of the pattern."""
-    if n < 1:
-        raise InputError(f"A matrix needs 1 row or more, not {n}.")
-    places: dict[tuple[int, int], int] = {}
-    for k, place in enumerate(pattern):
-        _check_place(n, place, "pattern")
-        if place in places:
-            raise InputError(f"The pattern has the entry {place} twice.")
-        places[place] = k
-    return places
-
-
-def _checked_mass(n: int, mass: Mapping[tuple[int, int], float]) -> dict[tuple[int, int], float]:
-    for place, value in mass.items():
-        _check_place(n, place, "mass matrix")
-        if not math.isfinite(value):
-            raise InputError(f"The mass matrix needs finite numbers; at {place} it has {value}.")
-    return {place: float(value) for place, value in mass.items() if value != 0.0}
-
-
-def _check_place(n: int, place: tuple[int, int], what: str) -> None:
-    if not all(0 <= index < n for index in place):
-        raise InputError(
-            f"The {what} has an entry at {place}: rows and columns go from 0 to {n - 1}."
-        )
-
-
-def _matched(
-    n: int, places: Iterable[tuple[int, int]], mass: Iterable[tuple[int, int]]
-) -> list[int]:
-    """Return for each column the row of its pivot.
-
-    Entries of the mass matrix before others, as they grow with ``a``; the diagonal before what is
-    beside it.
-    """
-    row_of = [-1] * n
-    for entries in (set(mass), {*mass, *places}):
-        free = set(range(n)) - set(row_of)
-        for k in range(n):
-            if row_of[k] < 0 and k in free and (k, k) in entries:
-                row_of[k] = k
-        holders: list[list[int]] = [[] for _ in range(n)]
-        for row, column in sorted(entries):
-            holders[column].append(row)
-        stuck: set[int] = set()
-        for column in range(n):
-            if row_of[column] < 0:
-                stuck |= _augment(column, row_of, holders)
-    if stuck:
-        rows = {row for column in stuck for row in holders[column]}
-        raise InputError(
-            f"a*M - J is singular whatever its values: the columns {sorted(stuck)} have entries "
-            f"in {len(rows)} rows only. Each unknown needs an equation that determines it."
-        )
-    return row_of
-
-
-def _augment(start: int, row_of: list[int], holders: list[list[int]]) -> set[int]:
-    """Match one more column, others where that needs it; return the columns in the way if none can.
-
-    Breadth first, so that few others change.
-    """
-    column_of = {row: k for k, row in enumerate(row_of) if row >= 0}
-    came: dict[int, int] = {}
-    queue = [start]
-    for column in queue:
-        for row in holders[column]:
-            if row in came:
-                continue
-            came[row] = column
-            if row in column_of:
-                queue.append(column_of[row])
-                continue
-            while row >= 0:
-                changed = came[row]
-                row_of[changed], row = row, row_of[changed]
-            return set()
-    return set(queue)
-
-
-def _eliminated(rows: list[set[int]]) -> list[int]:
-    """Return the pivots' order; add the fill-in to ``rows``."""
-    left = set(range(len(rows)))
-    columns: list[set[int]] = [set() for _ in rows]
-    for row, entries in enumerate(rows):
-        for column in entries:
-            columns[column].add(row)
-    order = []
-    while left:
-        costs = {k: (len(rows[k] & left) - 1) * (len(columns[k] & left) - 1) for k in left}
-        least = min(costs.values())
-        tied = [k for k in sorted(left) if costs[k] == least][:_MOST_TRIED]
-        pivot = tied[0] if least == 0 else min(tied, key=lambda k: _fill(k, rows, columns, left))
-        left.discard(pivot)
-        order.append(pivot)
-        new = rows[pivot] & left
-        for row in columns[pivot] & left:
-            for column in new - rows[row]:
-                columns[column].add(row)
-            rows[row] |= new
-    return order
-
-
-def _fill(pivot: int, rows: list[set[int]], columns: list[set[int]], left: set[int]) -> int:
-    new = rows[pivot] & left
-    return sum(len(new - rows[row]) for row in columns[pivot] & left)
+    return _Writer(lu_plan(n, pattern, mass), pair=True).code()
 
 
 class _Writer:
     """Writes both functions; rows and columns go by their place in the order of pivots."""
 
-    def __init__(self, plan: LuPlan) -> None:
+    def __init__(self, plan: LuPlan, pair: bool) -> None:
         self._plan = plan
+        self._pair = pair
         self._rows = plan.rows
-        filled = [(i, j) for i, row in enumerate(plan.rows) for j in row]
-        self._index = {place: k for k, place in enumerate(filled)}
         self._kept = plan.operations <= _MOST_USES * plan.entries
+        self._imaginary = self._with_imaginary_part() if pair else set[tuple[int, int]]()
+        self._index: dict[tuple[int, int], int] = {}
+        self._entries = 0
+        for i, row in enumerate(plan.rows):
+            for j in row:
+                self._index[i, j] = self._entries
+                self._entries += 2 if (i, j) in self._imaginary else 1
 
-    def text(self) -> str:
-        """Return the code."""
-        factor = ["def lu_factor(j, a, w):", *self._factor()]
-        return "\n".join([*factor, "", "", "def lu_solve(w, b):", *self._solve()]) + "\n"
+    def code(self) -> LuCode:
+        """Return the code and its counts."""
+        end = "_pair" if self._pair else ""
+        shift, sides = ("a, b", "x, y") if self._pair else ("a", "b")
+        factor = "\n".join([f"def lu_factor{end}(j, {shift}, w):", *self._factor()])
+        solve = "\n".join([f"def lu_solve{end}(w, {sides}):", *self._solve()])
+        return LuCode(
+            text=f"{factor}\n\n\n{solve}\n",
+            entries=self._entries,
+            order=self._plan.order,
+            operations=_operations(factor),
+            solve_operations=_operations(solve),
+        )
+
+    def _with_imaginary_part(self) -> set[tuple[int, int]]:
+        """Return the entries of the factors that are not real whatever the values."""
+        found: set[tuple[int, int]] = set()
+        for i, row in enumerate(self._rows):
+            for j in row:
+                sources = [place for k in self._inner(i, j) for place in ((i, k), (k, j))]
+                if j < i:
+                    sources.append((j, j))
+                if self._place(i, j) in self._plan.weights or not found.isdisjoint(sources):
+                    found.add((i, j))
+        return found
+
+    def _inner(self, i: int, j: int) -> list[int]:
+        """Return the pivots whose products are taken off an entry."""
+        filled = self._rows
+        return [k for k in filled[i] if k < min(i, j) and j in filled[k]]
+
+    def _place(self, i: int, j: int) -> tuple[int, int]:
+        return self._plan.order[i][0], self._plan.order[j][1]
 
     def _factor(self) -> list[str]:
-        lines = []
+        lines: list[str] = []
         for i, entries in enumerate(self._rows):
             for j in entries:
                 lines += self._entry(i, j)
-            value = f"_w{i}_{i}"
-            if self._kept:
-                lines.append(f"    {value} = 1.0 / {value}")
-                lines.append(f"    w[{self._index[i, i]}] = {value}")
-            else:
-                lines.append(f"    w[{self._index[i, i]}] = 1.0 / {value}")
-        return lines
+            lines += self._reciprocal(i)
+            lines += self._store(i, i, self._pivot(i))
+        return [*lines, "    return _g"]
 
     def _entry(self, i: int, j: int) -> list[str]:
         """Return the lines that compute and store an entry of a factor; pivots aren't stored yet.
@@ -286,57 +149,131 @@ class _Writer:
         An entry of L is final once the products with the pivots before its column are taken off
         and the sum is divided by the pivot of its column.
         """
-        products = [
-            (f"_w{i}_{k}", self._factor_of(k, j))
-            for k in self._rows[i]
-            if k < min(i, j) and (k, j) in self._index
-        ]
-        name = f"_w{i}_{j}"
-        lines = self._chain(name, self._given(i, j), products)
+        products = [(self._local(i, k), self._factor_of(k, j)) for k in self._inner(i, j)]
+        name, given = self._local(i, j), self._given(i, j)
+        parts = [part for product in products for _, part in product]
+        value = name[0], name[1] if any([given[1], *parts]) else ""
+        lines = _less(value, given, products)
         if j < i:
-            lines.append(f"    {name} = {name} * {self._factor_of(j, j)}")
+            lines += _times(name, value, self._factor_of(j, j))
+            lines.append(f"    _g = _g{''.join(f' + {part} * {part}' for part in name if part)}")
         if j != i:
-            lines.append(f"    w[{self._index[i, j]}] = {name}")
+            lines += self._store(i, j, name)
         return lines
 
-    def _factor_of(self, i: int, j: int) -> str:
-        """Return the text of a final entry of an earlier row."""
-        return f"_w{i}_{j}" if self._kept else f"w[{self._index[i, j]}]"
+    def _reciprocal(self, i: int) -> list[str]:
+        """Return the lines for the reciprocal of a pivot.
 
-    def _given(self, i: int, j: int) -> str:
+        Its product with the pivot is 1 but for pivots that have none.
+        """
+        (real, imaginary), (name, name_i) = self._local(i, i), self._pivot(i)
+        before = "_g + " if i else ""
+        if not imaginary:
+            return [f"    {name} = 1.0 / {real}", f"    _g = {before}{real} * {name}"]
+        return [
+            f"    _s = 1.0 / maximum(fabs({real}), fabs({imaginary}))",
+            f"    {name} = {real} * _s",
+            f"    {name_i} = {imaginary} * _s",
+            f"    _s = _s / ({name} * {name} + {name_i} * {name_i})",
+            f"    {name} = {name} * _s",
+            f"    {name_i} = -({name_i} * _s)",
+            f"    _g = {before}{real} * {name} - {imaginary} * {name_i}",
+        ]
+
+    def _store(self, i: int, j: int, value: _Number) -> list[str]:
+        targets = self._stored(i, j)
+        return [f"    {w} = {part}" for w, part in zip(targets, value, strict=True) if w]
+
+    def _stored(self, i: int, j: int) -> _Number:
+        """Return the text of an entry in memory."""
+        at = self._index[i, j]
+        return f"w[{at}]", f"w[{at + 1}]" if (i, j) in self._imaginary else ""
+
+    def _local(self, i: int, j: int) -> _Number:
+        """Return the text of an entry in the row under way."""
+        name = f"_w{i}_{j}"
+        return name, f"{name}i" if (i, j) in self._imaginary else ""
+
+    def _pivot(self, i: int) -> _Number:
+        """Return the text of the reciprocal of a pivot."""
+        return f"_p{i}", f"_p{i}i" if (i, i) in self._imaginary else ""
+
+    def _factor_of(self, i: int, j: int) -> _Number:
+        """Return the text of a final entry of an earlier row."""
+        if not self._kept:
+            return self._stored(i, j)
+        return self._pivot(i) if i == j else self._local(i, j)
+
+    def _given(self, i: int, j: int) -> _Number:
         """Return the text of an entry of W; empty where there is none."""
-        place = self._plan.order[i][0], self._plan.order[j][1]
+        place = self._place(i, j)
         weight, entry = self._plan.weights.get(place), self._plan.places.get(place)
         if weight is None:
-            if entry is None:
-                return ""
-            return f"-j[{entry}]"
-        scaled = "a" if weight == 1.0 else f"{weight!r} * a"
-        return scaled if entry is None else f"{scaled} - j[{entry}]"
-
-    def _chain(self, name: str, first: str, products: list[tuple[str, str]]) -> list[str]:
-        """Return lines for ``name = first - product - product ...``."""
-        lines = []
-        texts = [f"{a} * {b}" for a, b in products]
-        if not first:
-            first, texts = f"-({texts[0]})", texts[1:]
-        while True:
-            line, texts = texts[:_MOST_TERMS], texts[_MOST_TERMS:]
-            lines.append(f"    {name} = {' - '.join([first, *line])}")
-            if not texts:
-                return lines
-            first = name
+            return "" if entry is None else f"-j[{entry}]", ""
+        scale = "" if weight == 1.0 else f"{weight!r} * "
+        minus = "" if entry is None else f" - j[{entry}]"
+        return f"{scale}a{minus}", f"{scale}b" if self._pair else ""
 
     def _solve(self) -> list[str]:
-        lines = []
-        n = len(self._rows)
+        lines: list[str] = []
+        sides = ("x", "y") if self._pair else ("b", "")
+        names = [(f"_b{i}", f"_b{i}i" if self._pair else "") for i in range(len(self._rows))]
         for i, (row, _) in enumerate(self._plan.order):
-            products = [(f"w[{self._index[i, k]}]", f"_b{k}") for k in self._rows[i] if k < i]
-            lines += self._chain(f"_b{i}", f"b[{row}]", products)
-        for i in reversed(range(n)):
-            products = [(f"w[{self._index[i, k]}]", f"_b{k}") for k in self._rows[i] if k > i]
+            products = [(self._stored(i, k), names[k]) for k in self._rows[i] if k < i]
+            first = f"{sides[0]}[{row}]", f"{sides[1]}[{row}]" if self._pair else ""
+            lines += _less(names[i], first, products)
+        for i in reversed(range(len(names))):
+            products = [(self._stored(i, k), names[k]) for k in self._rows[i] if k > i]
             if products:
-                lines += self._chain(f"_b{i}", f"_b{i}", products)
-            lines.append(f"    _b{i} = _b{i} * w[{self._index[i, i]}]")
+                lines += _less(names[i], names[i], products)
+            lines += _times(names[i], names[i], self._stored(i, i))
         stores = sorted((column, i) for i, (_, column) in enumerate(self._plan.order))
-        return lines + [f"    b[{column}] = _b{i}" for column, i in stores]
+        for side, part in zip(sides, (0, 1), strict=True):
+            if side:
+                lines += [f"    {side}[{column}] = {names[i][part]}" for column, i in stores]
+        return lines
+
+
+def _operations(text: str) -> int:
+    signs = (" * ", " + ", " - ", " / ", "= -(")
+    return sum(text.count(sign) for sign in signs)
+
+
+def _less(name: _Number, first: _Number, products: list[tuple[_Number, _Number]]) -> list[str]:
+    """Return lines for ``name = first - product - product ...``."""
+    real, imaginary = [], []
+    for (a, a_i), (b, b_i) in products:
+        real.append(f" - {a} * {b}")
+        if a_i and b_i:
+            real.append(f" + {a_i} * {b_i}")
+        if b_i:
+            imaginary.append(f" - {a} * {b_i}")
+        if a_i:
+            imaginary.append(f" - {a_i} * {b}")
+    lines = _sum(name[0], first[0], real)
+    return lines + _sum(name[1], first[1], imaginary) if name[1] else lines
+
+
+def _sum(name: str, first: str, terms: list[str]) -> list[str]:
+    lines = []
+    if not first:
+        first, terms = f"-({terms[0][3:]})", terms[1:]
+    while True:
+        lines.append(f"    {name} = {first}{''.join(terms[:_MOST_TERMS])}")
+        first, terms = name, terms[_MOST_TERMS:]
+        if not terms:
+            return lines
+
+
+def _times(name: _Number, value: _Number, factor: _Number) -> list[str]:
+    """Return lines for ``name = value * factor``; both have the same real part's name."""
+    (a, a_i), (b, b_i) = value, factor
+    if not b_i:
+        return [f"    {part} = {part} * {b}" for part in value if part]
+    if not a_i:
+        return [f"    {name[1]} = {a} * {b_i}", f"    {a} = {a} * {b}"]
+    return [
+        f"    _t = {a} * {b} - {a_i} * {b_i}",
+        f"    {a_i} = {a} * {b_i} + {a_i} * {b}",
+        f"    {a} = _t",
+    ]
