@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from cubie_kernels import checks
 from cubie_kernels.checks import Tolerance
 from cubie_kernels.errors import InputError, PrecisionError, TargetError
-from cubie_kernels.methods import Tableau, get_method, methods
+from cubie_kernels.methods import Method, get_method, methods
 
 if TYPE_CHECKING:
     from cubie_kernels.model.system import System
@@ -71,10 +71,10 @@ def checked_precision(precision: Any, target: str) -> str:
     return name
 
 
-def chosen_tableau(method: str, adaptive: bool) -> Tableau:
+def chosen_tableau(method: str, adaptive: bool) -> Method:
     """Return a method's tableau, which has an error estimate if steps are to adapt."""
     tableau = get_method(method)
-    if adaptive and tableau.error is None:
+    if adaptive and tableau.embedded_order is None:
         able = [info for info in methods() if info.embedded_order is not None]
         able.sort(key=lambda info: abs(info.order - tableau.order))
         raise InputError(

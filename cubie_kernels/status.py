@@ -36,6 +36,26 @@ class Status(IntEnum):
         "Raise max_steps, loosen the tolerances, or use a method for stiff problems.",
     )
 
+    NEWTON_DIVERGED = (
+        5,
+        "Newton's method did not solve the equations of a step, however short.",
+        "Look at the last good state: the model may jump there, or leave the domain of a function. "
+        "Smooth the jump, loosen the tolerances, or use a Rosenbrock method, which needs no "
+        "iteration.",
+    )
+    LINEAR_SOLVER_LIMIT = (
+        6,
+        "The iterative linear solver did not converge within its iterations, however short the "
+        "step.",
+        "Use linear_solver='lu' or a better preconditioner, or allow more iterations.",
+    )
+    SINGULAR_MATRIX = (
+        7,
+        "The matrix of a step's linear equations was singular.",
+        "Look at the last good state: an unknown may drop out of the model's equations there. With "
+        "a mass matrix the equations may have an index above 1.",
+    )
+
     def __new__(cls, value: int, sentence: str, remedy: str) -> Status:
         """Make the integer member and attach its texts."""
         member = int.__new__(cls, value)

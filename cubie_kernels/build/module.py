@@ -7,14 +7,12 @@ from typing import Any, NamedTuple
 
 from cubie_kernels.buffers import BufferRegistry, Limits
 from cubie_kernels.build.config import KernelConfig
+from cubie_kernels.build.parts import Part, kernel_parts
 from cubie_kernels.kernels import adaptive, controllers, erk, fixed, saves, start
-from cubie_kernels.kernels.constants import (
-    abi_constants,
-    controller_constants,
-    tableau_constants,
-)
-from cubie_kernels.kernels.scratch import LOOP, declare_erk, declare_loop
-from cubie_kernels.lane.specialise import Code, specialise
+from cubie_kernels.kernels.constants import abi_constants, controller_constants
+from cubie_kernels.kernels.scratch import LOOP, declare_loop
+from cubie_kernels.lane.abi import RESULTS
+from cubie_kernels.lane.specialise import Code, Locals, specialise
 from cubie_kernels.methods import get_method
 
 __all__ = ["Module", "kernel_module", "kernel_registry"]
@@ -22,9 +20,6 @@ __all__ = ["Module", "kernel_module", "kernel_registry"]
 # Larger right-hand sides are called instead of copied into each stage, where the copies would
 # cost seconds of compilation.
 _INLINED_OPERATIONS = 60
-# From here on a step's working set leaves the first level cache: the step is then arranged to pass
-# over memory less often, at the price of a few operations.
-_PAIRED_STATES = 24
 # Fixed steps between two looks at whether the state is still finite.
 _BLOCK_STEPS = 64
 _LIMITS = {
@@ -54,17 +49,23 @@ class Module(NamedTuple):
 
 def kernel_registry(config: KernelConfig) -> BufferRegistry:
     """Return the registry with all buffers of a kernel declared."""
+    return _declared(config)[0]
+
+
+def _declared(config: KernelConfig) -> tuple[BufferRegistry, tuple[Part, ...]]:
+    """Declare all buffers of a kernel; return the registry and the kernel's parts."""
     placement: Any = config.placement
     if placement in ("local", "shared"):
-        placement = dict.fromkeys(_buffer_names(config), placement)
+        plain = BufferRegistry()
+        _declare(plain, config)
+        names = [row.name for row in plain.explain(LOOP).rows]
+        placement = dict.fromkeys(names, placement)
     registry = BufferRegistry(placement, _LIMITS[config.target])
-    _declare(registry, config)
-    return registry
+    return registry, _declare(registry, config)
 
 
-def _declare(registry: BufferRegistry, config: KernelConfig) -> None:
+def _declare(registry: BufferRegistry, config: KernelConfig) -> tuple[Part, ...]:
     system = config.system
-    names = tableau_constants(get_method(config.method), len(system.states))
     declare_loop(
         registry,
         len(system.states),
@@ -73,25 +74,19 @@ def _declare(registry: BufferRegistry, config: KernelConfig) -> None:
         config.precision,
         config.adaptive,
     )
-    rows = names["STAGES"] + (names["DENSE_STAGES"] if config.saves else 0)
-    declare_erk(registry, len(system.states), rows, config.precision)
-
-
-def _buffer_names(config: KernelConfig) -> list[str]:
-    registry = BufferRegistry()
-    _declare(registry, config)
-    return [row.name for row in registry.explain(LOOP).rows]
+    return kernel_parts(config, registry)
 
 
 def kernel_module(config: KernelConfig) -> Module:
     """Return the text of a kernel."""
-    registry = kernel_registry(config)
-    names = _names(config, registry)
+    registry, parts = _declared(config)
+    names = _names(config, registry, parts)
     loop = adaptive if config.adaptive else fixed
     functions: list[FunctionType] = [
         controllers.larger,
         controllers.smaller,
-        erk.erk_stages,
+        controllers.reciprocal,
+        *(function for part in parts for function in part.functions),
         erk.all_finite,
         start.load_run,
         start.start_derivative,
@@ -102,24 +97,22 @@ def kernel_module(config: KernelConfig) -> Module:
     ]
     if config.adaptive:
         functions += [
-            controllers.reciprocal,
             controllers.log2_estimate,
             controllers.exp2_estimate,
             controllers.log2_error,
             controllers.log2_ratio,
-            erk.erk_error,
             adaptive.status_of,
             start.first_step,
         ]
     if config.saves:
-        functions += [erk.dense_stages, erk.dense_output, saves.store_missing]
+        functions += [saves.store_missing]
         functions += [loop.save_passed, *([adaptive.save_start] if config.adaptive else [])]
     inline = config.system.operations <= _INLINED_OPERATIONS
-    parts = [_device(part, inline) for part in _functions(config.system.lane_source())]
-    parts += [_device(specialise(function, names), True) for function in functions]
-    parts.append(specialise(loop.integrate, names))
+    texts = [config.system.lane_source(), *(text for part in parts for text in part.texts)]
+    model = [_device(function, inline) for text in texts for function in _functions(text)]
+    body = [_device(specialise(function, names), True) for function in functions]
     return Module(
-        "\n\n\n".join(parts) + "\n",
+        "\n\n\n".join([*model, *body, specialise(loop.integrate, names)]) + "\n",
         registry.shared_buffer_size(LOOP) + registry.persistent_local_buffer_size(LOOP),
         registry.shared_buffer_size(LOOP),
     )
@@ -134,20 +127,17 @@ def _device(text: str, inline: bool) -> str:
     return ("@device\n" if inline else "@device(inline=False)\n") + text
 
 
-def _names(config: KernelConfig, registry: BufferRegistry) -> dict[str, Any]:
+def _names(
+    config: KernelConfig, registry: BufferRegistry, parts: tuple[Part, ...]
+) -> dict[str, Any]:
     system = config.system
-    tableau = get_method(config.method)
     names = abi_constants()
-    names |= tableau_constants(tableau, len(system.states))
-    names |= controller_constants(config.controller, tableau, config.precision)
-    paired = len(system.states) > _PAIRED_STATES or not config.adaptive
+    names |= controller_constants(config.controller, get_method(config.method), config.precision)
     names |= {
         "P": len(system.parameters),
         "SAVES": config.saves,
         "UNIFORM_STEP": not config.adaptive,
         "BLOCK": _BLOCK_STEPS,
-        "PAIRED": paired,
-        "PAIRED_ERROR": paired and names["STAGES"] % 2 == 1 and not names["ERROR_2"],
         "SWEPT_PARAMETERS": tuple(system.parameters.index(n) for n in config.swept_parameters),
         "SWEPT_STATES": tuple(system.states.index(n) for n in config.swept_states),
         "SAVED_STATES": config.saved_states,
@@ -157,6 +147,21 @@ def _names(config: KernelConfig, registry: BufferRegistry) -> dict[str, Any]:
     for row in registry.explain(LOOP).rows:
         allocator = registry.get_allocator(row.name, row.owner)
         names[row.name.upper()] = Code(allocator.expression())
+    work: dict[str, str] = {}
+    for part in parts:
+        names |= part.names
+        values = {local: names[buffer.upper()].text for local, buffer in part.scratch.items()}
+        if part.group is not None:
+            names[part.group] = Locals(values)
+        work |= values
+    results = {name: name for name in RESULTS}
+    names |= {
+        "WORK": Locals(work),
+        "RESULTS": Locals(results),
+        "WORK_AND_RESULTS": Locals({**work, **results}),
+    }
+    for role in ("DERIVATIVES", "ACCUMULATOR"):
+        names[f"STEP_{role}"] = names[names[role].upper()]
     return names
 
 

@@ -5,6 +5,20 @@ the last row of ``A`` always gives the new state and the last stage its derivati
 """
 
 
+def take_step(t, h, y, p, y_new, rtol, atol, active, k, between):
+    """Step from ``y`` at ``t`` to ``y_new`` at ``t + h``.
+
+    The first rows of ``k`` hold the derivative at ``y``; its last rows get that at ``y_new``.
+    Returns the square of the error norm, and three zeros where implicit steps return what failed
+    and the numbers of Newton and linear iterations.
+    """
+    erk_stages(t, h, y, p, k, y_new, between)
+    q = real(0.0)
+    if not UNIFORM_STEP:
+        q = erk_error(h, y, y_new, k, between, rtol, atol)
+    return q, integers(0), integers(0), integers(0)
+
+
 def erk_stages(t, h, y, p, k, y_new, partial):
     """Compute the stages of a step from ``y``, whose derivative is in the first rows of ``k``.
 
@@ -76,7 +90,7 @@ def all_finite(y):
     return nothing == 0.0
 
 
-def dense_stages(t, h, y, p, k, stage):
+def prepare_dense(t, h, y, p, y_new, k, stage):
     """Compute the further stages that the method's own interpolant needs."""
     for s in unroll(range(len(DENSE_A))):
         for i in range(N):

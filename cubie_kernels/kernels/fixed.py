@@ -8,28 +8,25 @@ last good state.
 
 def save_passed(
     t, h, t_new, alive, save_at, saved, run, stride, times,
-    states, observables, y, y_new, k, p, o, between, out,
+    y, y_new, p, o, out, k, between, *WORK_AND_RESULTS,
 ):
     """Write the saved times that the step from ``t`` to ``t_new`` has passed; return the next."""
-    dense_stages(t, h, y, p, k, between)
+    prepare_dense(t, h, y, p, y_new, k, between, *WORK)
     while saved < times and save_at[saved] <= t_new:
         theta = real(save_at[saved] - t) / h
-        dense_output(theta, h, y, y_new, k, between)
+        dense_output(theta, h, y, y_new, k, between, *WORK)
         if save_at[saved] >= t_new:
             for i in range(N):
                 between[i] = y_new[i]
         store_row(
-            states, observables, times, stride, saved * stride + run, alive,
-            save_at[saved], between, p, o, out,
+            times, stride, saved * stride + run, alive, save_at[saved], between, p, o, out, *RESULTS
         )
         saved += 1
     return saved
 
 
 def integrate(
-    control, settings, columns, values, parameters, initial, rtol, atol, save_at,
-    final_state, final_observables, final_time, status, accepted, rejected,
-    states, observables, arena,
+    control, settings, columns, values, parameters, initial, rtol, atol, save_at, *RESULTS, arena,
 ):
     """Integrate all runs that the shared counter in ``control`` hands out."""
     shared, persistent = open_arena(arena)
@@ -40,8 +37,9 @@ def integrate(
     p = LOOP_PARAMETERS
     o = LOOP_OBSERVABLES
     out = LOOP_SAVED_VALUES
-    k = ERK_STAGE_RHS
-    between = ERK_STAGE_ACCUMULATOR
+    k = STEP_DERIVATIVES
+    between = STEP_ACCUMULATOR
+    declare(WORK)
     runs = control[RUNS]
     stride = control[STRIDE]
     times = control[TIMES]
@@ -57,11 +55,12 @@ def integrate(
         t = settings[T0]
         start_derivative(t, alive, y, p, k)
         saved = 0
+        newton = nothing
+        linear = nothing
         if SAVES:
             while saved < times and save_at[saved] <= t:
                 store_row(
-                    states, observables, times, stride, saved * stride + run, alive,
-                    t, y, p, o, out,
+                    times, stride, saved * stride + run, alive, t, y, p, o, out, *RESULTS
                 )
                 saved += 1
         first = 0
@@ -72,6 +71,8 @@ def integrate(
             end = all_steps if part else min(first + BLOCK, control[FULL_STEPS])
             t_first = t
             saved_first = saved
+            newton_first = newton
+            linear_first = linear
             for i in range(N):
                 kept[i] = y[i]
                 kept[N + i] = k[i]
@@ -84,35 +85,43 @@ def integrate(
                     if looks:
                         for i in range(N):
                             y_last[i] = y[i]
-                    erk_stages(t, h, y, p, k, y_new, between)
+                    # A state that the equations of an implicit step do not give is undefined.
+                    q, trouble, solves, products = take_step(
+                        t, h, y, p, y_new, rtol, atol, alive, k, between, *WORK
+                    )
+                    newton = newton + select(alive, solves, 0)
+                    linear = linear + select(alive, products, 0)
+                    if IMPLICIT:
+                        for i in range(N):
+                            y_new[i] = select(trouble > 0, real(NAN), y_new[i])
                     if looks:
                         lost = both(alive, negate(all_finite(y_new)))
                         if any_lane(lost):
+                            code = select(trouble > 0, trouble, NONFINITE)
                             store_end(
-                                final_state, final_observables, final_time,
-                                status, accepted, rejected,
-                                stride, run, lost, t, y_last, p, o, out, NONFINITE,
-                                integers(s), integers(0),
+                                stride, run, lost, t, y_last, p, o, out, code,
+                                integers(s), integers(0), newton, linear, *RESULTS,
                             )
                             if SAVES:
                                 store_missing(
-                                    states, observables, times, stride, run, lost,
-                                    integers(saved), out,
+                                    times, stride, run, lost, integers(saved), out, *RESULTS
                                 )
                             alive = both(alive, negate(lost))
                     if SAVES and saved < times and save_at[saved] <= t_new:
                         saved = save_passed(
                             t, h, t_new, alive, save_at, saved, run, stride, times,
-                            states, observables, y, y_new, k, p, o, between, out,
+                            y, y_new, p, o, out, k, between, *WORK, *RESULTS,
                         )
                     t = t_new
                     for i in range(N):
                         y[i] = y_new[i]
-                        k[i] = k[(STAGES - 1) * N + i]
+                        k[i] = k[END * N + i]
                 looks += 1
                 if any_lane(both(alive, negate(all_finite(y)))):
                     t = t_first
                     saved = saved_first
+                    newton = newton_first
+                    linear = linear_first
                     for i in range(N):
                         y[i] = kept[i]
                         k[i] = kept[N + i]
@@ -122,8 +131,8 @@ def integrate(
                 return
             first = end if any_lane(alive) else all_steps
         store_end(
-            final_state, final_observables, final_time, status, accepted, rejected,
-            stride, run, alive, t, y, p, o, out, SUCCESS, integers(all_steps), integers(0),
+            stride, run, alive, t, y, p, o, out, SUCCESS,
+            integers(all_steps), integers(0), newton, linear, *RESULTS,
         )
         run = take_runs(run, run >= 0, control, queue)
         alive = run < runs

@@ -21,13 +21,13 @@ def store_observables(array, step, index, mask, t, y, p, o, out):
         scatter_rows(array, step, index, mask, out, len(SAVED_OBSERVABLES))
 
 
-def store_row(states, observables, times, stride, index, mask, t, y, p, o, out):
+def store_row(times, stride, index, mask, t, y, p, o, out, *RESULTS):
     """Write one saved time of the lanes of ``mask``; ``index`` is time times stride plus run."""
     store_state(states, times * stride, index, mask, y, out)
     store_observables(observables, times * stride, index, mask, t, y, p, o, out)
 
 
-def store_missing(states, observables, times, stride, run, mask, position, out):
+def store_missing(times, stride, run, mask, position, out, *RESULTS):
     """Write NaN to the saved times that the lanes of ``mask`` did not reach."""
     for v in range(len(SAVED_STATES)):
         out[v] = real(NAN)
@@ -43,8 +43,7 @@ def store_missing(states, observables, times, stride, run, mask, position, out):
 
 
 def store_end(
-    final_state, final_observables, final_time, status, accepted, rejected,
-    stride, run, mask, t, y, p, o, out, code, taken, refused,
+    stride, run, mask, t, y, p, o, out, code, taken, refused, newton, linear, *RESULTS,
 ):
     """Write how the runs of the lanes of ``mask`` ended."""
     store_state(final_state, stride, run, mask, y, out)
@@ -53,3 +52,6 @@ def store_end(
     scatter(status, run, mask, code)
     scatter(accepted, run, mask, taken)
     scatter(rejected, run, mask, refused)
+    if IMPLICIT:
+        scatter(newton_iterations, run, mask, newton)
+        scatter(linear_iterations, run, mask, linear)

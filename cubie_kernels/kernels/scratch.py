@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from cubie_kernels.buffers import BufferRegistry
 
-__all__ = ["LOOP", "STEP", "declare_erk", "declare_loop"]
+__all__ = [
+    "LINEAR",
+    "LOOP",
+    "STEP",
+    "declare_direct",
+    "declare_erk",
+    "declare_loop",
+    "declare_rosenbrock",
+]
 
-LOOP, STEP = "loop", "erk"
+LOOP, STEP, LINEAR = "loop", "step", "linear solver"
 
 
 def declare_erk(registry: BufferRegistry, states: int, stages: int, precision: str) -> None:
@@ -18,6 +26,28 @@ def declare_erk(registry: BufferRegistry, states: int, stages: int, precision: s
     registry.register("erk_stage_rhs", STEP, stages * states, "local", precision=precision)
     registry.register("erk_stage_accumulator", STEP, states, "local", precision=precision)
     registry.register_child(LOOP, STEP)
+
+
+def declare_rosenbrock(
+    registry: BufferRegistry, states: int, stages: int, timed: bool, precision: str
+) -> None:
+    """Declare what a Rosenbrock step needs beside its linear solver."""
+    buffers = {
+        "rosenbrock_stage_rhs": 2 * states,
+        "rosenbrock_accumulator": states,
+        "rosenbrock_stage_increments": stages * states,
+        "rosenbrock_time_derivative": states if timed else 0,
+    }
+    for name, size in buffers.items():
+        registry.register(name, STEP, size, "local", precision=precision)
+    registry.register_child(LOOP, STEP)
+
+
+def declare_direct(registry: BufferRegistry, jacobian: int, factors: int, precision: str) -> None:
+    """Declare the entries of a Jacobian and of its factors."""
+    registry.register("lin_jacobian", LINEAR, jacobian, "local", precision=precision)
+    registry.register("lin_factors", LINEAR, factors, "local", precision=precision)
+    registry.register_child(STEP, LINEAR)
 
 
 def declare_loop(

@@ -41,8 +41,13 @@ def start_derivative(t, fresh, y, p, k):
         k[i] = select(fresh, k[N + i], k[i])
 
 
-def first_step(t, y, p, k, y_new, rtol, atol):
-    """Guess the first step (Hairer, Nørsett & Wanner, Solving ODEs I (1993), II.4)."""
+def first_step(t, asked, y, p, k, y_new, rtol, atol):
+    """Return the first step: the one asked for, or if that is 0 a guess.
+
+    The guess is that of Hairer, Nørsett & Wanner, Solving ODEs I (1993), II.4.
+    """
+    if asked > 0.0:
+        return real(asked)
     size = real(0.0)
     slope = real(0.0)
     for i in range(N):

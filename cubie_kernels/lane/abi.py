@@ -4,30 +4,35 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["ENTRY", "Control", "Setting"]
+__all__ = ["ENTRY", "RESULTS", "Control", "Setting"]
 
-# Elements of the arrays that the entry of every kernel takes, in order. A real has the precision
-# of the state.
-ENTRY = (
-    "int64",  # control
-    "float64",  # settings
-    "int64",  # columns
-    "real",  # values
-    "real",  # parameters
-    "real",  # initial
-    "real",  # rtol
-    "real",  # atol
-    "float64",  # save_at
-    "real",  # final_state
-    "real",  # final_observables
-    "float64",  # final_time
-    "uint8",  # status
-    "int32",  # accepted
-    "int32",  # rejected
-    "real",  # states
-    "real",  # observables
-    "real",  # arena
-)
+# The arrays that the entry of every kernel takes, in order, and their elements. A real has the
+# precision of the state.
+_ARRAYS = {
+    "control": "int64",
+    "settings": "float64",
+    "columns": "int64",
+    "values": "real",
+    "parameters": "real",
+    "initial": "real",
+    "rtol": "real",
+    "atol": "real",
+    "save_at": "float64",
+}
+_RESULTS = {
+    "final_state": "real",
+    "final_observables": "real",
+    "final_time": "float64",
+    "status": "uint8",
+    "accepted": "int32",
+    "rejected": "int32",
+    "newton_iterations": "int32",
+    "linear_iterations": "int32",
+    "states": "real",
+    "observables": "real",
+}
+ENTRY = (*_ARRAYS.values(), *_RESULTS.values(), "real")  # the last is the scratch arena
+RESULTS = tuple(_RESULTS)
 
 
 class Control(IntEnum):

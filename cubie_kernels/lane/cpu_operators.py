@@ -101,7 +101,13 @@ def _index_operator(op, emit, to_mask=False):
 _index_operator(operator.add, lambda builder, a, b: builder.add(a, b))
 _index_operator(operator.sub, lambda builder, a, b: builder.sub(a, b))
 _index_operator(operator.mul, lambda builder, a, b: builder.mul(a, b))
-for _op, _name in ((operator.lt, "<"), (operator.ge, ">="), (operator.eq, "==")):
+for _op, _name in (
+    (operator.lt, "<"),
+    (operator.le, "<="),
+    (operator.gt, ">"),
+    (operator.ge, ">="),
+    (operator.eq, "=="),
+):
     _index_operator(
         _op, lambda builder, a, b, name=_name: builder.icmp_signed(name, a, b), to_mask=True
     )

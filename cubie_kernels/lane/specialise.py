@@ -6,6 +6,8 @@ binds these to values and returns the text of the function with
 * loops over ``unroll(range(...))`` written out, those over ``blocks(range(...))`` by four rounds,
 * ``total(term for j in range(...))`` written as a sum without its zero terms
   (``start=`` gives the number that the sum begins with),
+* ``*NAME`` in calls and definitions written as the names of a group of `Locals`, and
+  ``declare(NAME)`` as their assignments,
 * constant expressions folded, multiplications by 0 and 1 dropped, dead branches removed.
 """
 
@@ -22,13 +24,19 @@ from typing import Any, NamedTuple
 
 from cubie_kernels.errors import BuildError
 
-__all__ = ["Code", "specialise"]
+__all__ = ["Code", "Locals", "specialise"]
 
 
 class Code(NamedTuple):
     """A value that is put into the source as an expression."""
 
     text: str
+
+
+class Locals(NamedTuple):
+    """A group of local variables that functions hand on as a whole: names and expressions."""
+
+    values: Mapping[str, str]
 
 
 _BLOCK = 4  # rounds of a loop over `blocks` that are written out
@@ -64,7 +72,7 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
     match node:
         case ast.Constant():
             return node.value
-        case ast.Name() if node.id in names and not isinstance(names[node.id], Code):
+        case ast.Name() if node.id in names and not isinstance(names[node.id], Code | Locals):
             return names[node.id]
         case ast.BinOp() if type(node.op) in _BINARY:
             return _BINARY[type(node.op)](value(node.left), value(node.right))
@@ -167,6 +175,7 @@ class _Specialiser(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         if not (isinstance(node.func, ast.Name) and node.func.id == "total"):
+            node.args = [part for argument in node.args for part in self._spread(argument)]
             return self._fold(node)
         generator = node.args[0]
         if not isinstance(generator, ast.GeneratorExp):
@@ -180,6 +189,18 @@ class _Specialiser(ast.NodeTransformer):
         for term in terms[1:]:
             result = ast.BinOp(result, ast.Add(), term)
         return result
+
+    def _group(self, node: ast.expr) -> Mapping[str, str]:
+        """Return the variables of a group."""
+        group = self.names.get(node.id) if isinstance(node, ast.Name) else None
+        if not isinstance(group, Locals):
+            raise BuildError(f"{ast.unparse(node)} is no group of local variables")
+        return group.values
+
+    def _spread(self, argument: ast.expr) -> list[ast.expr]:
+        if not isinstance(argument, ast.Starred):
+            return [argument]
+        return [ast.Name(name, ast.Load()) for name in self._group(argument.value)]
 
     # ---------------------------------------------------------------------------- statements
     def _range(self, node: ast.expr) -> range:
@@ -264,7 +285,21 @@ class _Specialiser(ast.NodeTransformer):
         node.body = self._block(node.body) or [ast.Pass()]
         return node
 
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt | list[ast.stmt]:
+        match node.value:
+            case ast.Call(func=ast.Name(id="declare"), args=[group]):
+                lines = (f"{name} = {text}" for name, text in self._group(group).items())
+                return [ast.parse(line).body[0] for line in lines]
+        node.value = self.visit(node.value)
+        return node
+
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
+        arguments = node.args
+        if arguments.vararg is not None:
+            group = self._group(ast.Name(arguments.vararg.arg, ast.Load()))
+            arguments.args += [ast.arg(name) for name in group]
+            arguments.args += arguments.kwonlyargs
+            arguments.vararg, arguments.kwonlyargs, arguments.kw_defaults = None, [], []
         node.body = self._block(node.body)
         return node
 

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from functools import cache
 
 from cubie_kernels.errors import InputError, nearest
-from cubie_kernels.methods import erk
+from cubie_kernels.methods import erk, rosenbrock
+from cubie_kernels.methods.rosenbrock import RosenbrockTableau
 from cubie_kernels.methods.tableau import Tableau
 
-__all__ = ["MethodInfo", "MethodTable", "get_method", "methods"]
+__all__ = ["Method", "MethodInfo", "MethodTable", "get_method", "methods"]
 
-_TABLEAUS: tuple[Tableau, ...] = (*erk.METHODS,)
+Method = Tableau | RosenbrockTableau
+
+_TABLEAUS: tuple[Method, ...] = (*erk.METHODS, *rosenbrock.METHODS)
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def methods() -> MethodTable:
     return MethodTable(_describe(tableau) for tableau in _TABLEAUS)
 
 
-def get_method(name: str) -> Tableau:
+def get_method(name: str) -> Method:
     """Return the tableau of a method.
 
     Parameters
@@ -98,7 +101,7 @@ def get_method(name: str) -> Tableau:
 
 
 @cache
-def _by_key() -> dict[str, Tableau]:
+def _by_key() -> dict[str, Method]:
     return {
         _key(name): tableau for tableau in _TABLEAUS for name in (tableau.name, *tableau.aliases)
     }
@@ -108,7 +111,7 @@ def _key(name: str) -> str:
     return "".join(filter(str.isalnum, name.casefold()))
 
 
-def _describe(tableau: Tableau) -> MethodInfo:
+def _describe(tableau: Method) -> MethodInfo:
     dense = tableau.dense
     return MethodInfo(
         name=tableau.name,

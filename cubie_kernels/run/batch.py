@@ -128,6 +128,8 @@ class Outcome:
         A :class:`~cubie_kernels.Status` for each run, in ``uint8``.
     accepted, rejected : ndarray, shape (R,)
         Numbers of steps, in ``int32``.
+    newton_iterations, linear_iterations : ndarray, shape (R,), or None
+        Iterations of Newton's method and of the linear solver of an implicit method, in ``int32``.
     """
 
     final_state: NDArray[np.floating]
@@ -138,3 +140,5 @@ class Outcome:
     status: NDArray[np.uint8]
     accepted: NDArray[np.int32]
     rejected: NDArray[np.int32]
+    newton_iterations: NDArray[np.int32] | None = None
+    linear_iterations: NDArray[np.int32] | None = None

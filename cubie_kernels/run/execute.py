@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cubie_kernels.build.builder import Kernel
-from cubie_kernels.lane.abi import Control, Setting
+from cubie_kernels.lane.abi import RESULTS, Control, Setting
+from cubie_kernels.methods import get_method
 from cubie_kernels.run.batch import Batch, Column, Outcome
 
 __all__ = ["available_threads", "execute"]
@@ -72,6 +73,7 @@ def _empty_outcome(kernel: Kernel, batch: Batch) -> Outcome:
     n, m = len(config.saved_states), len(config.saved_observables)
     times = 0 if batch.save_at is None else len(batch.save_at)
     saves = config.saves
+    implicit = get_method(config.method).implicit
     return Outcome(
         final_state=np.empty((n, runs), dtype),
         final_observables=np.empty((m, runs), dtype),
@@ -81,6 +83,8 @@ def _empty_outcome(kernel: Kernel, batch: Batch) -> Outcome:
         status=np.zeros(runs, np.uint8),
         accepted=np.zeros(runs, np.int32),
         rejected=np.zeros(runs, np.int32),
+        newton_iterations=np.zeros(runs, np.int32) if implicit else None,
+        linear_iterations=np.zeros(runs, np.int32) if implicit else None,
     )
 
 
@@ -142,16 +146,7 @@ class _Call:
             batch.atol.astype(dtype),
             np.append(times, np.inf),
         )
-        results = (
-            outcome.final_state,
-            outcome.final_observables,
-            outcome.final_time,
-            outcome.status,
-            outcome.accepted,
-            outcome.rejected,
-            outcome.states,
-            outcome.observables,
-        )
+        results = (getattr(outcome, name) for name in RESULTS)
         self.outputs = tuple(
             nothing if array is None or not array.size else array.reshape(-1)[part.start :]
             for array in results

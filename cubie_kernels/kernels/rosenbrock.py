@@ -1,0 +1,80 @@
+"""Rosenbrock steps: a linear system for each stage, all with one matrix.
+
+In the form without products with the Jacobian (Hairer and Wanner, Solving Ordinary Differential
+Equations II, section IV.7).
+"""
+
+
+def take_step(
+    t, h, y, p, y_new, rtol, atol, active, k, between, u, slope, *LINEAR,
+):
+    """Step from ``y`` at ``t`` to ``y_new`` at ``t + h``.
+
+    The first rows of ``k`` hold the derivative at ``y``; its last rows get that at ``y_new``.
+    Returns the square of the error norm, the status of what failed or 0, and the numbers of
+    Newton and linear iterations.
+    """
+    inverse = real(1.0 / h)
+    a = inverse * (1.0 / GAMMA)
+    linear_prepare(real(t), y, p, rtol, atol, *LINEAR)
+    bad = linear_factor(real(t), y, p, a, *LINEAR)
+    trouble = select(bad, SINGULAR_MATRIX, integers(0))
+    products = integers(0)
+    if TIMED:
+        time_derivative(real(t), y, p, slope)
+    for s in unroll(range(STAGES)):
+        if EVALUATED[s]:
+            for i in range(N):
+                y_new[i] = y[i] + total(STAGE_A[s][j] * u[j * N + i] for j in range(s))
+            rhs(real(t + wide(NODES[s] * h)), y_new, p, offset(k, N))
+        if MASS:
+            for i in range(N):
+                between[i] = total(STAGE_C[s][j] * u[j * N + i] for j in range(s))
+            mass_product(between, y_new)
+            for i in range(N):
+                u[s * N + i] = k[SOURCE[s] * N + i] + inverse * y_new[i]
+        else:
+            for i in range(N):
+                u[s * N + i] = k[SOURCE[s] * N + i] + inverse * total(
+                    STAGE_C[s][j] * u[j * N + i] for j in range(s)
+                )
+        if TIMED and GAMMA_SUM[s] != 0.0:
+            for i in range(N):
+                u[s * N + i] = u[s * N + i] + (GAMMA_SUM[s] * h) * slope[i]
+        code, count = linear_solve(real(t), y, p, a, offset(u, s * N), *LINEAR)
+        trouble = select(code > 0, LINEAR_SOLVER_LIMIT, trouble)
+        products = products + count
+    q = real(0.0)
+    for i in range(N):
+        y_new[i] = y[i] + total(WEIGHTS[j] * u[j * N + i] for j in range(STAGES))
+        if ERROR:
+            size = larger(fabs(y[i]), fabs(y_new[i]))
+            e = reciprocal(atol[i] + rtol[i] * size) * total(
+                ERROR[j] * u[j * N + i] for j in range(STAGES)
+            )
+            q = q + e * e
+    rhs(real(t + wide(h)), y_new, p, offset(k, N))
+    return q * (1.0 / N), trouble, integers(0), products
+
+
+def prepare_dense(t, h, y, p, y_new, k, between, *WORK):
+    """Prepare nothing: the increments of the step are all that the interpolant needs."""
+
+
+def dense_output(theta, h, y, y_new, k, result, u, slope, *LINEAR):
+    """Interpolate the state at ``t + theta * h``.
+
+    With the method's own continuous extension where it has one, else the cubic Hermite polynomial.
+    """
+    rest = 1.0 - theta
+    for i in range(N):
+        if DENSE:
+            bend = total(DENSE[DENSE_DEGREE - 1][j] * u[j * N + i] for j in range(STAGES))
+            for d in unroll(range(DENSE_DEGREE - 2, -1, -1)):
+                bend = bend * theta + total(DENSE[d][j] * u[j * N + i] for j in range(STAGES))
+            result[i] = rest * y[i] + theta * (y_new[i] + rest * bend)
+        else:
+            rise = y_new[i] - y[i]
+            bend = h * k[i] - rise
+            turn = rise - h * k[N + i] - bend
+            result[i] = y[i] + theta * (rise + rest * (bend + theta * turn))
