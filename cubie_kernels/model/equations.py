@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from cubie_kernels.errors import EquationError, nearest
 from cubie_kernels.model.convert import Converter
 from cubie_kernels.model.exponentials import share_exponentials
 from cubie_kernels.model.functions import FUNCTIONS, HINTS, SPECIAL
 from cubie_kernels.model.graph import Builder, Node, reachable
-from cubie_kernels.model.names import objection
-from cubie_kernels.model.scan import Statement, Text, Token, split
+from cubie_kernels.model.left import Definition, LeftSides
+from cubie_kernels.model.scan import Text, Token, split
 
-__all__ = ["Declared", "Equations", "canonical", "read"]
+__all__ = ["Declared", "Equations", "canonical", "places", "read"]
 
 _WORDS = frozenset({"and", "or", "not", "if", "else", "True", "False"})
-_FORMS = "The left side is a name, or a derivative: dx, dx/dt or d(x)/dt."
 _ELSEWHERE = {
     "e": "The number e is exp(1).",
     "E": "The number e is exp(1).",
@@ -27,16 +27,29 @@ _ELSEWHERE = {
     "inf": "There is no infinity in equations.",
     "nan": "There is no NaN in equations.",
 }
+_DECLARE = "Declare it in parameters={...} or constants={...}, or define it on a line."
 
 
 @dataclass(frozen=True)
 class Declared:
-    """Names that a model's equations may use, and those that it gives out."""
+    """Names that a model's equations may use, and those that it gives out.
+
+    Attributes
+    ----------
+    states, parameters, observables : tuple of str
+        Names.
+    constants : tuple of (str, float)
+        Names and values.
+    implicit : tuple of str
+        States whose derivative is not what their equation has on its right side, as the mass
+        matrix has other entries in their row than a 1 on the diagonal.
+    """
 
     states: tuple[str, ...]
     parameters: tuple[str, ...]
     constants: tuple[tuple[str, float], ...]
     observables: tuple[str, ...]
+    implicit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,29 +61,20 @@ class Equations:
     nodes : tuple of Node
         The graph; arguments come before what uses them.
     derivatives : tuple of int
-        Node of each state's derivative.
+        Node of the right side of each state's equation.
     observables : tuple of int
         Node of each observable.
     names : tuple of (str, int)
         Auxiliaries in the order of the text, then derivatives as ``dx``, and their nodes.
+    algebraic : tuple of int
+        States whose equation is written ``0 = ...``.
     """
 
     nodes: tuple[Node, ...]
     derivatives: tuple[int, ...]
     observables: tuple[int, ...]
     names: tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True)
-class _Definition:
-    kind: str  # "derivative" or "auxiliary"
-    name: str  # of the auxiliary, or of the state
-    token: Token
-    statement: Statement
-
-    @property
-    def label(self) -> str:
-        return self.name if self.kind == "auxiliary" else f"d{self.name}/dt"
+    algebraic: tuple[int, ...] = ()
 
 
 def canonical(source: str) -> str:
@@ -99,6 +103,12 @@ def read(source: str, declared: Declared) -> Equations:
     return _Reader(_text(source), declared).read()
 
 
+def places(source: str, declared: Declared) -> tuple[Text, tuple[Token, ...]]:
+    """Return a legal model's text, and where it says which equation each state has."""
+    text = _text(source)
+    return text, _Reader(text, declared).places()
+
+
 def _text(source: str) -> Text:
     if not isinstance(source, str):
         raise EquationError(f"The equations must be a text, not {type(source).__name__}.")
@@ -113,12 +123,18 @@ class _Reader:
         self._kinds = {name: "constant" for name, _ in declared.constants}
         self._kinds |= dict.fromkeys(declared.parameters, "parameter")
         self._kinds |= dict.fromkeys(declared.states, "state")
-        self._definitions: dict[tuple[str, str], _Definition] = {}
+        self._definitions: dict[tuple[str, str], Definition] = {}
+        self._rows: dict[str, tuple[str, str]] = {}  # which definition each state has
+
+    def places(self) -> tuple[Token, ...]:
+        """Return the token of each state's equation."""
+        self._define()
+        self._match()
+        return tuple(self._definitions[self._rows[name]].token for name in self._declared.states)
 
     def read(self) -> Equations:
-        for statement in split(self._text):
-            self._define(statement)
-        self._check_complete()
+        self._define()
+        self._match()
         used = {
             name
             for definition in self._definitions.values()
@@ -130,79 +146,51 @@ class _Reader:
 
     # -- left sides
 
-    def _define(self, statement: Statement) -> None:
-        kind, name, token = self._target(statement)
-        definition = _Definition(kind, name, token, statement)
-        before = self._definitions.get((kind, name))
-        if before is not None:
-            self._text.fail_at(
-                f"{definition.label!r} is defined twice: first in line {before.token.line}.", token
-            )
-        self._definitions[kind, name] = definition
+    def _define(self) -> None:
+        sides = LeftSides(self._text, self._kinds)
+        for statement in split(self._text):
+            definition = sides.definition(statement)
+            key = definition.kind, definition.name
+            before = self._definitions.setdefault(key, definition)
+            if before is not definition:
+                self._text.fail_at(
+                    f"{definition.label!r} is defined twice: first in line {before.token.line}.",
+                    definition.token,
+                )
 
-    def _target(self, statement: Statement) -> tuple[str, str, Token]:
-        """Return what a statement defines: kind, name, and the token that says so."""
-        left = list(statement.left)
-        first = left[0]
-        words = [token.text for token in left]
-        if len(left) == 1 and first.kind == "name":
-            return self._plain(first)
-        if words[1:] == ["/", "dt"] and words[0].startswith("d") and len(words[0]) > 1:
-            return self._derivative(words[0][1:], first)
-        if words[:2] == ["d", "("] and words[3:] == [")", "/", "dt"] and left[2].kind == "name":
-            return self._derivative(words[2], left[2])
-        width = left[-1].column + len(words[-1]) - first.column
-        self._text.fail(_FORMS, first.line, first.column, max(1, width))
-
-    def _derivative(self, name: str, token: Token) -> tuple[str, str, Token]:
-        kind = self._kinds.get(name)
-        if kind != "state":
-            what = f"is a {kind}, not a state" if kind else "is not a state"
+    def _match(self) -> None:
+        """Give each state its equation: derivatives by name, algebraic ones by their order."""
+        algebraic = [key for key in self._definitions if key[0] == "algebraic"]
+        without = [n for n in self._declared.states if ("derivative", n) not in self._definitions]
+        if len(without) > len(algebraic):
+            self._missing(without, len(algebraic))
+        if len(without) < len(algebraic):
+            lines = f"{len(algebraic)} equation{'s' if len(algebraic) > 1 else ''} 0 = ..."
+            states = ", ".join(map(repr, without))
             self._text.fail_at(
-                f"Derivative of {name!r}, which {what}: only states have derivatives."
-                f"{nearest(name, self._declared.states)} States are declared with "
-                f"states={{{name!r}: start value, ...}}.",
-                token,
+                f"An algebraic equation too many: {lines} for "
+                f"{f'the states without derivative ({states})' if states else 'no state'}. "
+                "Each stands for a state that has no line dx/dt = ...",
+                self._definitions[algebraic[len(without)]].token,
             )
-        return "derivative", name, token
-
-    def _plain(self, token: Token) -> tuple[str, str, Token]:
-        name = token.text
-        kind = self._kinds.get(name)
-        derivative = name[:1] == "d" and self._kinds.get(name[1:]) == "state"
-        if derivative and kind:
-            self._text.fail_at(
-                f"{name!r} is declared as a {kind}, but here it could also be the derivative of "
-                f"{name[1:]!r}: write {name}/dt.",
-                token,
-            )
-        if derivative:
-            return "derivative", name[1:], token
-        if kind == "state":
-            self._text.fail_at(
-                f"{name!r} is a state: it is defined by its derivative, d{name}/dt = ...", token
-            )
-        if kind:
-            self._text.fail_at(
-                f"{name!r} is defined twice: it is also declared as a {kind}.", token
-            )
-        reason = objection(name)
-        if reason:
-            self._text.fail_at(reason, token)
-        return "auxiliary", name, token
+        self._rows = {name: ("derivative", name) for name in self._declared.states}
+        self._rows |= dict(zip(without, algebraic, strict=True))
 
     # -- checks across equations
 
-    def _check_complete(self) -> None:
-        for state in self._declared.states:
-            if ("derivative", state) not in self._definitions:
-                others = [name for kind, name in self._definitions if kind == "auxiliary"]
-                raise EquationError(
-                    f"No equation for the state {state!r}: d{state}/dt = ... is missing."
-                    f"{nearest(f'd{state}', others)}"
-                )
+    def _missing(self, without: list[str], algebraic: int) -> NoReturn:
+        others = [name for kind, name in self._definitions if kind == "auxiliary"]
+        state = without[algebraic]
+        remedy = f" If {state!r} is algebraic, its equation is written 0 = ..."
+        if algebraic:
+            names = ", ".join(map(repr, without))
+            remedy = f" Without derivative are {names}: as many equations 0 = ... are needed."
+        raise EquationError(
+            f"No equation for the state {state!r}: d{state}/dt = ... is missing."
+            f"{nearest(f'd{state}', others)}{remedy}"
+        )
 
-    def _check_uses(self, definition: _Definition) -> Iterable[str]:
+    def _check_uses(self, definition: Definition) -> Iterable[str]:
         """Check every name on a right side; return them."""
         right = definition.statement.right
         found = []
@@ -226,12 +214,12 @@ class _Reader:
     def _known(self, name: str) -> bool:
         return name in ("t", "pi") or name in self._kinds or self._resolved(name) is not None
 
-    def _resolved(self, name: str) -> _Definition | None:
+    def _resolved(self, name: str) -> Definition | None:
         """Return the equation that a name stands for, if it stands for one."""
         if name in self._kinds:
             return None
         found = self._definitions.get(("auxiliary", name))
-        if found is None and name[:1] == "d":
+        if found is None and name[:1] == "d" and name[1:] not in self._declared.implicit:
             found = self._definitions.get(("derivative", name[1:]))
         return found
 
@@ -244,8 +232,20 @@ class _Reader:
         hint = _ELSEWHERE.get(name) or nearest(name, self._names()).strip()
         if ("auxiliary", f"d{name}") in self._definitions:
             hint = f"There is an equation for 'd{name}': declare {name!r} in states={{...}}."
-        hint = hint or "Declare it in parameters={...} or constants={...}, or define it on a line."
+        hint = self._no_derivative(name) or hint or _DECLARE
         self._text.fail_at(f"Undefined name {name!r}. {hint}", token)
+
+    def _no_derivative(self, name: str) -> str:
+        """Say why ``dx`` has no meaning though ``x`` is a state; nothing for other names."""
+        state = name[1:]
+        if name[:1] != "d" or self._kinds.get(state) != "state":
+            return ""
+        if state not in self._declared.implicit:
+            return f"The state {state!r} has an algebraic equation: none gives its derivative."
+        return (
+            f"The row of {state!r} in the mass matrix has other entries than a 1 on the diagonal: "
+            f"the right side of its equation isn't its derivative. Give it a name on another line."
+        )
 
     def _unknown_function(self, token: Token) -> None:
         name = token.text
@@ -265,15 +265,16 @@ class _Reader:
                 )
             if self._resolved(name) is None:
                 legal = [n for kind, n in self._definitions if kind == "auxiliary"]
+                known = f"They define: {', '.join(legal) or 'no auxiliaries'}."
                 raise EquationError(
                     f"The observable {name!r} is not defined by the equations."
-                    f"{nearest(name, legal)} They define: {', '.join(legal) or 'no auxiliaries'}."
+                    f"{nearest(name, legal)} {self._no_derivative(name) or known}"
                 )
 
     def _check_unused(self, used: set[str]) -> None:
         """Refuse a ``dz = ...`` that nothing uses: a derivative whose state is not declared."""
         for (kind, name), definition in self._definitions.items():
-            if kind == "derivative" or name[0] != "d" or len(name) == 1:
+            if kind != "auxiliary" or name[0] != "d" or len(name) == 1:
                 continue
             if name not in used and name not in self._declared.observables:
                 self._text.fail_at(
@@ -283,7 +284,7 @@ class _Reader:
                     definition.token,
                 )
 
-    def _order(self) -> list[_Definition]:
+    def _order(self) -> list[Definition]:
         """Return the definitions, each after those it needs; refuse a cycle."""
         needs = {
             key: [
@@ -293,7 +294,7 @@ class _Reader:
             ]
             for key, definition in self._definitions.items()
         }
-        order: list[_Definition] = []
+        order: list[Definition] = []
         done: set[tuple[str, str]] = set()
         for start in self._definitions:
             path = {} if start in done else {start: iter(needs[start])}
@@ -311,7 +312,7 @@ class _Reader:
                     path[other] = iter(needs[other])
         return order
 
-    def _cycle(self, path: list[_Definition], token: Token) -> None:
+    def _cycle(self, path: list[Definition], token: Token) -> None:
         labels = [definition.label for definition in (*path, path[0])]
         shown = labels if len(labels) <= 12 else [*labels[:6], "...", *labels[-5:]]
         if len(path) == 1:
@@ -320,7 +321,7 @@ class _Reader:
 
     # -- right sides
 
-    def _graph(self, order: list[_Definition]) -> Equations:
+    def _graph(self, order: list[Definition]) -> Equations:
         builder = Builder()
         found = {name: builder.number(value) for name, value in self._declared.constants}
         found |= {
@@ -337,7 +338,7 @@ class _Reader:
                 name = f"d{name}"
             nodes[definition.kind, definition.name] = at
             found.setdefault(name, at)
-            wanted = definition.kind == "derivative" or name in self._declared.observables
+            wanted = definition.kind != "auxiliary" or name in self._declared.observables
             if wanted and builder.is_mask(at):
                 self._text.fail_at(
                     f"{definition.label!r} is a condition, not a number. To choose numbers by a "
@@ -346,15 +347,20 @@ class _Reader:
                 )
         equations = Equations(
             tuple(builder.nodes),
-            tuple(nodes["derivative", name] for name in self._declared.states),
+            tuple(nodes[self._rows[name]] for name in self._declared.states),
             tuple(found[name] for name in self._declared.observables),
             tuple(
                 (name, nodes[kind, name]) for kind, name in self._definitions if kind == "auxiliary"
             )
             + tuple(
-                (f"d{name}", nodes["derivative", name])
+                (f"d{name}", nodes[self._rows[name]])
                 for name in self._declared.states
-                if f"d{name}" not in self._kinds
+                if f"d{name}" not in self._kinds and self._rows[name][0] == "derivative"
+            ),
+            tuple(
+                i
+                for i, name in enumerate(self._declared.states)
+                if self._rows[name][0] == "algebraic"
             ),
         )
         for at in reachable(equations.nodes, (*equations.derivatives, *equations.observables)):

@@ -12,7 +12,7 @@ from typing import Any
 from cubie_kernels.errors import EquationError
 from cubie_kernels.model.functions import FUNCTIONS, SPECIAL
 
-__all__ = ["declared", "disjoint", "listed", "objection"]
+__all__ = ["declared", "disjoint", "finite", "listed", "objection"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*\Z")
 _OWN = {
@@ -62,16 +62,21 @@ def declared(what: str, given: Mapping[str, Any]) -> tuple[tuple[str, float], ..
     found = []
     for name, value in given.items():
         _check_name(what, name)
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise EquationError(f"The {what} {name!r} needs a number, not {value!r}.")
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if not math.isfinite(number):
-            raise EquationError(f"The {what} {name!r} needs a finite number, not {number}.")
-        found.append((name, number))
+        found.append((name, finite(f"The {what} {name!r}", value)))
     return tuple(found)
+
+
+def finite(what: str, value: Any) -> float:
+    """Return a value as a float, checked to be a finite real number."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise EquationError(f"{what} needs a number, not {value!r}.")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise EquationError(f"{what} needs a finite number, not {number}.")
+    return number
 
 
 def listed(what: str, given: Sequence[str]) -> tuple[str, ...]:

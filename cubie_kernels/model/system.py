@@ -15,6 +15,18 @@ from cubie_kernels.errors import EquationError, InputError, nearest
 from cubie_kernels.model.derivatives import Derived, Jacobian, jacobian, jvp, time_derivative
 from cubie_kernels.model.equations import Declared, Equations, canonical, read
 from cubie_kernels.model.graph import LEAVES, evaluate, reachable
+from cubie_kernels.model.index import check_pattern, check_rows
+from cubie_kernels.model.mass import (
+    Entries,
+    Given,
+    MassLike,
+    completed,
+    described,
+    given_mass,
+    null_spaces,
+    pairs,
+    triples,
+)
 from cubie_kernels.model.names import declared, disjoint, listed
 from cubie_kernels.model.source import Function, lane_function
 
@@ -26,7 +38,7 @@ _DERIVATIVES = ("jacobian", "time_derivative", "jvp")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class System:
-    """A system of ordinary differential equations with named states and parameters.
+    """A system of differential equations ``M y' = f(t, y, p)`` with named states and parameters.
 
     Made by :meth:`from_equations` or :meth:`from_dict`. A value: frozen, hashable, picklable;
     two systems are equal if their names and their content are.
@@ -43,6 +55,10 @@ class System:
         Start values and parameter values that a run has unless it is given others.
     constants : tuple of (str, float)
         Values that are built into the code.
+    mass_given : tuple of (int, int, float)
+        Entries of the mass matrix that were given.
+    mass : mapping of (int, int) to float, or None
+        Non-zero entries of the mass matrix by row and column; None for the identity.
     equations : Equations
         The graph of the equations, for generating code and derivatives.
     content_hash : str
@@ -58,11 +74,19 @@ class System:
     parameter_defaults: tuple[float, ...] = ()
     constants: tuple[tuple[str, float], ...] = ()
     observables: tuple[str, ...] = ()
+    mass_given: Given = ()
+    mass: Entries | None = field(init=False)
     equations: Equations = field(init=False)
     content_hash: str = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "equations", read(self.text, self._declared()))
+        check_rows(self.text, self._declared(), self.equations.algebraic, self.mass_given)
+        entries = completed(self.mass_given, len(self.states), self.equations.algebraic)
+        object.__setattr__(self, "mass", entries)
+        spaces = null_spaces(len(self.states), entries)
+        if spaces.left:
+            check_pattern(self.text, self._declared(), spaces, self.jacobian.entries)
         content = self.to_dict() | {"text": canonical(self.text)}
         del content["name"]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -77,6 +101,7 @@ class System:
         parameters: Mapping[str, float] | None = None,
         constants: Mapping[str, float] | None = None,
         observables: Sequence[str] = (),
+        mass: MassLike | None = None,
         name: str = "model",
     ) -> System:
         """Read a model from its equations.
@@ -85,7 +110,8 @@ class System:
         ----------
         text : str
             One equation a line, in any order: ``dx = ...``, ``dx/dt = ...`` or ``d(x)/dt = ...``
-            for each state, and ``name = ...`` for auxiliaries. See ``docs/models.md``.
+            for each state, and ``name = ...`` for auxiliaries. States without a derivative are
+            algebraic; there are as many lines ``0 = ...``. See ``docs/models.md``.
         states : mapping of str to float
             Start values.
         parameters : mapping of str to float, optional
@@ -94,6 +120,11 @@ class System:
             Values that are fixed in the generated code.
         observables : sequence of str, optional
             Auxiliaries to give out with the states.
+        mass : mapping or array_like, shape (states, states), optional
+            A constant matrix ``M`` that may be singular: ``dx = ...`` is then the row of ``x`` in
+            ``M y' = ...``. As a mapping ``{"z": 0.0}`` is an entry of the diagonal,
+            ``{("x", "y"): 2.0}`` one in the row of ``x`` and the column of ``y``; the rest is the
+            identity. See ``docs/mass-matrix.md``.
         name : str, default "model"
             A label.
 
@@ -101,7 +132,8 @@ class System:
         ------
         EquationError
             For any fault in names, values or text; with the line, a caret and the nearest legal
-            name where there is one.
+            name where there is one. Also if the algebraic equations can't determine the algebraic
+            states, whatever the values: if the index is higher than 1.
         """
         if not isinstance(name, str) or not name.strip() or not name.isprintable():
             raise EquationError(f"The name of a model must be a printable text, not {name!r}.")
@@ -122,6 +154,7 @@ class System:
             parameter_defaults=tuple(v for _, v in free),
             constants=fixed,
             observables=shown,
+            mass_given=() if mass is None else given_mass(mass, tuple(n for n, _ in own)),
         )
 
     @property
@@ -154,13 +187,14 @@ class System:
         return "\n\n".join(lane_function(self.equations, names, f) for f in functions)
 
     @functools.cached_property
-    def _jacobian(self) -> Jacobian:
+    def jacobian(self) -> Jacobian:
+        """The derivatives of all right sides by all states, as a graph."""
         return jacobian(self.equations)
 
     @property
     def jacobian_pattern(self) -> tuple[tuple[int, int], ...]:
         """Row and column of each Jacobian entry that isn't 0 everywhere, by row, then column."""
-        return tuple(self._jacobian.entries)
+        return tuple(self.jacobian.entries)
 
     def derivative_source(self, *wanted: str) -> str:
         """Return derivatives of the model as functions in the lane language.
@@ -200,7 +234,7 @@ class System:
 
     def _derived(self, name: str) -> Derived:
         if name == "jacobian":
-            return Derived(self._jacobian.nodes, tuple(self._jacobian.entries.values()))
+            return Derived(self.jacobian.nodes, tuple(self.jacobian.entries.values()))
         return (time_derivative if name == "time_derivative" else jvp)(self.equations)
 
     def numpy_jacobian(self) -> Callable[[ArrayLike, ArrayLike, ArrayLike], NDArray[Any]]:
@@ -208,7 +242,7 @@ class System:
 
         The result has the shape (states, states) or (states, states, lanes), zeros included.
         """
-        return self._jacobian.dense
+        return self.jacobian.dense
 
     def numpy_rhs(self) -> Callable[[ArrayLike, ArrayLike, ArrayLike], NDArray[Any]]:
         """Return ``f(t, y, p)`` that computes the derivatives with NumPy, in double precision.
@@ -234,7 +268,7 @@ class System:
             ],
             "constants": [list(row) for row in self.constants],
             "observables": list(self.observables),
-        }
+        } | ({} if self.mass is None else {"mass": triples(self.mass, self.states)})
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> System:
@@ -245,7 +279,8 @@ class System:
         EquationError
             If keys are missing or unknown, or for any fault in the model.
         """
-        keys = ("name", "text", "states", "parameters", "constants", "observables")
+        needed = ("name", "text", "states", "parameters", "constants", "observables")
+        keys = (*needed, "mass")
         if not isinstance(content, Mapping):
             raise EquationError(f"A mapping is needed, not {type(content).__name__}.")
         for key in content:
@@ -253,7 +288,7 @@ class System:
                 raise EquationError(
                     f"Unknown key {key!r}.{nearest(str(key), keys)} Legal: {', '.join(keys)}."
                 )
-        missing = [key for key in keys if key not in content]
+        missing = [key for key in needed if key not in content]
         if missing:
             raise EquationError(f"Keys are missing: {', '.join(missing)}.")
         return cls.from_equations(
@@ -262,12 +297,13 @@ class System:
             parameters=_pairs("parameters", content["parameters"]),
             constants=_pairs("constants", content["constants"]),
             observables=content["observables"],
+            mass=pairs(content["mass"]) if "mass" in content else None,
             name=content["name"],
         )
 
     def __getstate__(self) -> dict[str, Any]:
         # Derivatives are derived again where they are needed: they are large, the text isn't.
-        return {name: value for name, value in self.__dict__.items() if name != "_jacobian"}
+        return {name: value for name, value in self.__dict__.items() if name != "jacobian"}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, System):
@@ -291,6 +327,8 @@ class System:
             row("states", self.states, self.state_defaults),
             row("parameters", self.parameters, self.parameter_defaults),
         ]
+        if self.mass is not None:
+            lines.append(f"  {'mass':<12}{described(self.mass, self.states)}")
         if self.constants:
             names, values = zip(*self.constants, strict=True)
             lines.append(row("constants", names, values))
@@ -299,7 +337,9 @@ class System:
         return "\n".join(lines)
 
     def _declared(self) -> Declared:
-        return Declared(self.states, self.parameters, self.constants, self.observables)
+        implicit = {i for i, j, value in self.mass_given if value != float(i == j)}
+        names = tuple(name for i, name in enumerate(self.states) if i in implicit)
+        return Declared(self.states, self.parameters, self.constants, self.observables, names)
 
 
 def _pairs(what: str, rows: Any) -> dict[str, Any]:
