@@ -70,3 +70,11 @@ class Stages:
             abs(np.dot(b, self.weights(tree)) - theta**order / density(tree))
             for tree in trees(order)
         )
+
+
+def error_weights(tableau: Tableau) -> tuple[np.ndarray, float]:
+    """Error weights of the stages, and of the derivative at the start."""
+    if tableau.error is not None:
+        return np.array(tableau.error), 0.0
+    filtered = tableau.filtered_error
+    return -np.array(filtered.weights) @ np.array(tableau.a), -filtered.gamma

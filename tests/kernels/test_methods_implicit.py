@@ -1,19 +1,16 @@
-"""Diagonally and fully implicit methods: facts, order conditions, stability, transformations."""
+"""Implicit methods: stability, stage order, error estimates, transformations."""
 
 import dataclasses
-import pickle
 
 import numpy as np
 import pytest
-from implicit_list import DIRK, FIRK, ROSENBROCK, STIFF, TABLEAUS
-from order_conditions import MISSED, THETAS, Stages
+from method_list import DIRK, FIRK, METHODS, ROSENBROCK, STIFF, TABLEAUS
+from order_conditions import error_weights
 
 from cubie_kernels.errors import TableauError
-from cubie_kernels.methods import Tableau, dirk, firk, methods, rosenbrock
+from cubie_kernels.methods import Tableau
 
-RUNGE_KUTTA = {**DIRK, **FIRK}
-ALL = {**ROSENBROCK, **RUNGE_KUTTA}
-OWN_EXTENSION = [name for name in RUNGE_KUTTA if TABLEAUS[name].dense is not None]
+ALL = [*DIRK, *FIRK, *ROSENBROCK]
 
 
 def coefficients(tableau):
@@ -28,88 +25,8 @@ def stages_at(tableau, z):
     return np.linalg.solve(np.eye(len(a)) - z * a, np.ones(len(a)))
 
 
-def error_weights(tableau):
-    """Error weights of the stages, and of the derivative at the start."""
-    if tableau.error is not None:
-        return np.array(tableau.error), 0.0
-    filtered = tableau.filtered_error
-    return -np.array(filtered.weights) @ np.array(tableau.a), -filtered.gamma
-
-
-def with_start(tableau):
-    """Elementary weights with an explicit first stage put before those of the method."""
-    stages = Stages(tableau)
-    stages.a = np.pad(stages.a, ((1, 0), (1, 0)))
-    return stages
-
-
 def test_every_method_is_expected():
-    for family, facts in ((rosenbrock, ROSENBROCK), (dirk, DIRK), (firk, FIRK)):
-        assert [tableau.name for tableau in family.METHODS] == list(facts)
-        assert all(family.__name__.endswith(t.family) for t in family.METHODS)
-    assert set(STIFF) == set(ALL) == set(TABLEAUS)
-
-
-def test_no_name_is_taken_twice():
-    named = [*TABLEAUS.values(), *(info for info in methods() if info.name not in TABLEAUS)]
-    names = [name for known in named for name in (known.name, *known.aliases)]
-    keys = ["".join(filter(str.isalnum, name.lower())) for name in names]
-    assert len(set(keys)) == len(keys)
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_facts(name):
-    tableau = TABLEAUS[name]
-    order, embedded, power, dense, stages, fsal = ALL[name]
-    assert (tableau.order, tableau.embedded_order, tableau.error_power) == (order, embedded, power)
-    assert (tableau.stages, tableau.fsal, tableau.implicit) == (stages, fsal, True)
-    assert dense == (min(3, order) if tableau.dense is None else tableau.dense.order)
-    assert len(tableau.reference) > 10
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_values(name):
-    """A tableau is a value: hashable, equal to its copies, and travels between processes."""
-    tableau = TABLEAUS[name]
-    again = pickle.loads(pickle.dumps(tableau))
-    assert again == tableau
-    assert hash(again) == hash(tableau)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        tableau.order = 17
-
-
-@pytest.mark.parametrize("name", RUNGE_KUTTA)
-def test_order(name):
-    tableau = TABLEAUS[name]
-    stages = Stages(tableau)
-    for order in range(1, tableau.order + 1):
-        assert stages.residual(tableau.b, order) < stages.rounding(tableau.b), order
-    assert stages.residual(tableau.b, tableau.order + 1) > MISSED
-
-
-@pytest.mark.parametrize("name", [n for n, facts in RUNGE_KUTTA.items() if facts.embedded])
-def test_embedded_order(name):
-    tableau = TABLEAUS[name]
-    stages = with_start(tableau)
-    error, start = error_weights(tableau)
-    b = np.array([-start, *np.subtract(tableau.b, error)])
-    for order in range(1, tableau.embedded_order + 1):
-        assert stages.residual(b, order) < stages.rounding(b), order
-    assert stages.residual(b, tableau.embedded_order + 1) > MISSED
-
-
-@pytest.mark.parametrize("name", OWN_EXTENSION)
-def test_dense_order(name):
-    tableau = TABLEAUS[name]
-    stages, dense = Stages(tableau), tableau.dense
-    assert dense.extra_c == ()
-    weights = [(theta, np.array(dense.at(theta))) for theta in THETAS]
-    for theta, b in weights:
-        for order in range(1, dense.order + 1):
-            assert stages.residual(b, order, theta) < stages.rounding(b), (theta, order)
-    assert max(stages.residual(b, dense.order + 1, theta) for theta, b in weights) > MISSED
-    assert dense.at(0.0) == (0.0,) * tableau.stages
-    assert dense.at(1.0) == tableau.b
+    assert set(STIFF) == set(ALL)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -125,7 +42,7 @@ def test_stability(name):
     assert limit == pytest.approx(stiff.at_infinity, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", RUNGE_KUTTA)
+@pytest.mark.parametrize("name", [*DIRK, *FIRK])
 def test_stage_order(name):
     tableau = TABLEAUS[name]
     a, c = np.array(tableau.a), np.array(tableau.c)
@@ -133,7 +50,7 @@ def test_stage_order(name):
     assert met.index(False) == STIFF[name].stage_order
 
 
-@pytest.mark.parametrize("name", [n for n, facts in ALL.items() if facts.embedded])
+@pytest.mark.parametrize("name", [name for name in ALL if METHODS[name].embedded])
 def test_error_is_bounded(name):
     """Infinitely stiff components don't blow up the error estimate, but that of TR-BDF2."""
     tableau = TABLEAUS[name]

@@ -1,36 +1,39 @@
 """Every method meets the order conditions of all rooted trees up to its order, and no further."""
 
-from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from method_list import ADAPTIVE, METHODS, NAMES
-from order_conditions import MISSED, THETAS, Stages, density, size, trees
+from method_list import ERK, METHODS, ROSENBROCK, TABLEAUS
+from order_conditions import MISSED, THETAS, Stages, density, error_weights, size, trees
 
-from cubie_kernels.methods import Tableau, get_method, methods
+from cubie_kernels.methods import Tableau
 
-
-def embedded(tableau: Tableau, error: Sequence[float] | None) -> np.ndarray:
-    assert error is not None
-    return np.subtract(tableau.b, error)
+RUNGE_KUTTA = [name for name in METHODS if name not in ROSENBROCK]
+ESTIMATED = [name for name in RUNGE_KUTTA if METHODS[name].embedded is not None]
 
 
-def extension(tableau: Tableau) -> tuple[int, Stages, list[tuple[float, np.ndarray]]]:
-    """Order, stages, and weights at each theta, of a method's own or the Hermite extension."""
-    if tableau.dense is not None:
-        stages = Stages(tableau, extra=True)
-        return tableau.dense.order, stages, [(x, np.array(tableau.dense.at(x))) for x in THETAS]
+def with_start(tableau: Tableau) -> Stages:
+    """Elementary weights with the derivative at the start put before the stages of the method."""
     stages = Stages(tableau)
-    count = len(tableau.b)
-    stages.a = np.block([[stages.a, np.zeros((count, 1))], [np.array(tableau.b), np.zeros(1)]])
-    b, first, last = (np.zeros(count + 1) for _ in range(3))
-    b[:count], first[0], last[-1] = tableau.b, 1, 1
+    stages.a = np.pad(stages.a, ((1, 0), (1, 0)))
+    return stages
+
+
+def extension(tableau: Tableau) -> tuple[Stages, list[tuple[float, np.ndarray]]]:
+    """Stages, and weights at each theta, of a method's own or the Hermite extension."""
+    dense = tableau.dense
+    if dense is not None:
+        return Stages(tableau, extra=True), [(x, np.array(dense.at(x))) for x in THETAS]
+    stages = with_start(tableau)
+    b = np.array([0.0, *tableau.b, 0.0])
+    stages.a = np.block([[stages.a, np.zeros((len(b) - 1, 1))], [b]])
+    first, last = np.eye(len(b))[[0, -1]]
     weights = [
         (x, b * x**2 * (3 - 2 * x) + first * x * (1 - x) ** 2 + last * x**2 * (x - 1))
         for x in THETAS
     ]
-    return min(3, tableau.order), stages, weights
+    return stages, weights
 
 
 def test_trees_are_all_there():
@@ -40,50 +43,49 @@ def test_trees_are_all_there():
     assert sorted(density(tree) for tree in trees(4)) == [4, 8, 12, 24]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUNGE_KUTTA)
 def test_order(name):
-    tableau = get_method(name)
+    tableau = TABLEAUS[name]
     stages = Stages(tableau)
-    assert tableau.order == METHODS[name].order
     for order in range(1, tableau.order + 1):
         assert stages.residual(tableau.b, order) < stages.rounding(tableau.b), order
     assert stages.residual(tableau.b, tableau.order + 1) > MISSED
 
 
-@pytest.mark.parametrize("name", ADAPTIVE)
+@pytest.mark.parametrize("name", ESTIMATED)
 def test_embedded_order(name):
-    tableau = get_method(name)
-    stages = Stages(tableau)
-    b = embedded(tableau, tableau.error)
+    tableau = TABLEAUS[name]
+    stages = with_start(tableau)
+    error, start = error_weights(tableau)
+    b = np.array([-start, *np.subtract(tableau.b, error)])
     for order in range(1, tableau.embedded_order + 1):
         assert stages.residual(b, order) < stages.rounding(b), order
     assert stages.residual(b, tableau.embedded_order + 1) > MISSED
 
 
 def test_second_estimator_of_dop853():
-    tableau = get_method("dop853")
+    tableau = TABLEAUS["dop853"]
     stages = Stages(tableau)
-    b = embedded(tableau, tableau.error_2)
+    b = np.subtract(tableau.b, tableau.error_2)
     for order in range(1, tableau.embedded_order_2 + 1):
         assert stages.residual(b, order) < stages.rounding(b), order
     assert stages.residual(b, tableau.embedded_order_2 + 1) > MISSED
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUNGE_KUTTA)
 def test_dense_order(name):
-    tableau = get_method(name)
-    dense_order, stages, weights = extension(tableau)
-    assert dense_order == METHODS[name].dense
+    dense = METHODS[name].dense
+    stages, weights = extension(TABLEAUS[name])
     for theta, b in weights:
-        for order in range(1, dense_order + 1):
+        for order in range(1, dense + 1):
             assert stages.residual(b, order, theta) < stages.rounding(b), (theta, order)
-    missed = [stages.residual(b, dense_order + 1, theta) for theta, b in weights]
+    missed = [stages.residual(b, dense + 1, theta) for theta, b in weights]
     assert max(missed) > MISSED
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUNGE_KUTTA)
 def test_row_sums(name):
-    tableau = get_method(name)
+    tableau = TABLEAUS[name]
     rows, nodes = [*tableau.a], [*tableau.c]
     if tableau.dense is not None:
         rows, nodes = [*rows, *tableau.dense.extra_a], [*nodes, *tableau.dense.extra_c]
@@ -92,19 +94,23 @@ def test_row_sums(name):
         assert abs(float(exact - Fraction(node))) < 1e-15 * max(1.0, sum(map(abs, row)))
 
 
-@pytest.mark.parametrize(
-    "name", [info.name for info in methods() if info.family == "erk" and info.dense == "own"]
-)
+@pytest.mark.parametrize("name", [name for name in RUNGE_KUTTA if TABLEAUS[name].dense is not None])
+def test_ends_of_own_extension(name):
+    """Both ends are met exactly."""
+    tableau = TABLEAUS[name]
+    dense = tableau.dense
+    assert dense.at(0.0) == (0.0,) * len(dense.nested)
+    assert dense.at(1.0) == tableau.b + (0.0,) * len(dense.extra_c)
+    assert dense.extra_c == () or name in ERK
+
+
+@pytest.mark.parametrize("name", [name for name in ERK if TABLEAUS[name].dense is not None])
 class TestOwnExtension:
-    def test_ends(self, name):
-        """Both ends are met exactly, in value and in slope."""
-        tableau = get_method(name)
-        dense = tableau.dense
-        extra = len(dense.extra_c)
-        assert dense.at(0.0) == (0.0,) * len(dense.nested)
-        assert dense.at(1.0) == tableau.b + (0.0,) * extra
+    def test_slopes(self, name):
+        """The slopes at both ends are the derivatives there."""
+        tableau = TABLEAUS[name]
         end = tableau.stages - 1 if tableau.fsal else tableau.stages
-        weights = np.array(dense.weights)
+        weights = np.array(tableau.dense.weights)
         slopes = weights @ np.arange(1, weights.shape[1] + 1)
         first, last = np.eye(len(weights))[[0, end]]
         np.testing.assert_array_equal(weights[:, 0], first)
@@ -112,13 +118,13 @@ class TestOwnExtension:
 
     def test_end_stage(self, name):
         """Without first-same-as-last, the first extra stage is the derivative at the end."""
-        tableau = get_method(name)
+        tableau = TABLEAUS[name]
         if not tableau.fsal:
             assert tableau.dense.extra_a[0] == tableau.b
             assert tableau.dense.extra_c[0] == 1.0
 
     def test_powers_equal_nested_form(self, name):
-        dense = get_method(name).dense
+        dense = TABLEAUS[name].dense
         for theta in THETAS:
             exact = [
                 sum(Fraction(w) * Fraction(theta) ** (d + 1) for d, w in enumerate(row))

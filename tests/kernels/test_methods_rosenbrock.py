@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from implicit_list import ROSENBROCK, TABLEAUS, UNREDUCED, W_ORDERS
+from method_list import ROSENBROCK, TABLEAUS, UNREDUCED, W_ORDERS
 from order_conditions import MISSED, THETAS, Tree, density, trees
 
 from cubie_kernels.errors import TableauError
