@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from cubie_kernels.buffers import BufferRegistry, Limits
 from cubie_kernels.build.config import KernelConfig
-from cubie_kernels.build.parts import Part, kernel_parts
+from cubie_kernels.build.part import Part
+from cubie_kernels.build.parts import kernel_parts
 from cubie_kernels.kernels import adaptive, controllers, erk, fixed, saves, start
 from cubie_kernels.kernels.constants import abi_constants, controller_constants
 from cubie_kernels.kernels.scratch import LOOP, declare_loop

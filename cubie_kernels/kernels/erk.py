@@ -4,7 +4,76 @@ A method that is not FSAL (first same as last) has its weights appended as one m
 the last row of ``A`` always gives the new state and the last stage its derivative.
 """
 
+from __future__ import annotations
 
+from typing import Any
+
+from cubie_kernels.buffers import BufferRegistry
+from cubie_kernels.kernels.scratch import LOOP, STEP
+from cubie_kernels.methods.tableau import Tableau
+
+__all__ = ["declare_erk", "erk_constants"]
+
+
+def erk_constants(tableau: Tableau, states: int) -> dict[str, Any]:
+    """Return the coefficients of an explicit method, with its last stage at the new state."""
+    a = [row[:i] for i, row in enumerate(tableau.a)]
+    c = list(tableau.c)
+    if not tableau.fsal:
+        a.append(tableau.b)
+        c.append(1.0)
+    stages = len(a)
+    names: dict[str, Any] = {
+        "N": states,
+        "STAGES": stages,
+        "END": stages - 1,
+        "ORDER": tableau.order,
+        "IMPLICIT": False,
+        "A": tuple(a),
+        "C": tuple(c),
+        "ERROR": _padded(tableau.error, stages),
+        "ERROR_2": _padded(tableau.error_2, stages),
+        "DENSE_A": (),
+        "DENSE_C": (),
+        "DENSE_COLUMNS": (),
+        "DENSE_ROWS": 0,
+        "DENSE_DEGREE": 3,
+        "DENSE_STAGES": 0,
+    }
+    dense = tableau.dense
+    if dense is not None:
+        # Without FSAL the first extra stage is the derivative at the new state, which is here
+        # the last stage anyway.
+        first = stages - tableau.stages
+        names |= {
+            "DENSE_A": dense.extra_a[first:],
+            "DENSE_C": dense.extra_c[first:],
+            "DENSE_COLUMNS": tuple(zip(*dense.nested, strict=True)),
+            "DENSE_ROWS": len(dense.nested),
+            "DENSE_DEGREE": len(dense.nested[0]),
+            "DENSE_STAGES": len(dense.extra_c) - first,
+        }
+    return names
+
+
+def _padded(weights: tuple[float, ...] | None, stages: int) -> tuple[float, ...]:
+    if weights is None:
+        return ()
+    return (*weights, *(0.0,) * (stages - len(weights)))
+
+
+def declare_erk(registry: BufferRegistry, states: int, stages: int, precision: str) -> None:
+    """Declare what an explicit Runge-Kutta step needs.
+
+    The derivative kept from step to step (first same as last) is the first row of
+    ``erk_stage_rhs``, so that it needs no storage of its own.
+    """
+    registry.register("erk_stage_rhs", STEP, stages * states, "local", precision=precision)
+    registry.register("erk_stage_accumulator", STEP, states, "local", precision=precision)
+    registry.register_child(LOOP, STEP)
+
+
+# ---------------------------------------------------------------------------- lane source
 def take_step(t, h, y, p, y_new, rtol, atol, active, k, between):
     """Step from ``y`` at ``t`` to ``y_new`` at ``t + h``.
 
@@ -94,9 +163,7 @@ def prepare_dense(t, h, y, p, y_new, k, stage):
     """Compute the further stages that the method's own interpolant needs."""
     for s in unroll(range(len(DENSE_A))):
         for i in range(N):
-            stage[i] = y[i] + h * total(
-                DENSE_A[s][j] * k[j * N + i] for j in range(STAGES + s)
-            )
+            stage[i] = y[i] + h * total(DENSE_A[s][j] * k[j * N + i] for j in range(STAGES + s))
         rhs(real(t + wide(DENSE_C[s] * h)), stage, p, offset(k, (STAGES + s) * N))
 
 

@@ -4,9 +4,79 @@ In the form without products with the Jacobian (Hairer and Wanner, Solving Ordin
 Equations II, section IV.7).
 """
 
+from __future__ import annotations
 
+from typing import Any
+
+from cubie_kernels.buffers import BufferRegistry
+from cubie_kernels.kernels.scratch import LOOP, STEP
+from cubie_kernels.methods.rosenbrock import RosenbrockTableau
+
+__all__ = ["declare_rosenbrock", "rosenbrock_constants"]
+
+
+def rosenbrock_constants(tableau: RosenbrockTableau, states: int, timed: bool) -> dict[str, Any]:
+    """Return the coefficients of a Rosenbrock method.
+
+    A stage whose argument is that of the stage before it, or the start of the step, takes the
+    derivative from there.
+    """
+    evaluated, source = [], []
+    for s, first in enumerate(tableau.arguments):
+        evaluated.append(first == s and s > 0)
+        source.append(0 if first == 0 else 1)
+    return {
+        "N": states,
+        "STAGES": tableau.stages,
+        "END": 1,
+        "ORDER": tableau.order,
+        "IMPLICIT": True,
+        "PAIRED": False,
+        "GAMMA": tableau.diagonal,
+        "STAGE_A": tableau.a,
+        "STAGE_C": tableau.c,
+        "WEIGHTS": tableau.m,
+        "ERROR": tableau.e or (),
+        "NODES": tableau.alpha_sums,
+        "GAMMA_SUM": tableau.gamma_sums,
+        "EVALUATED": tuple(evaluated),
+        "SOURCE": tuple(source),
+        "TIMED": timed and any(tableau.gamma_sums),
+        "DENSE": () if tableau.dense is None else tableau.dense.bend,
+        "DENSE_DEGREE": 0 if tableau.dense is None else len(tableau.dense.bend),
+    }
+
+
+def declare_rosenbrock(
+    registry: BufferRegistry, states: int, stages: int, timed: bool, precision: str
+) -> None:
+    """Declare what a Rosenbrock step needs beside its linear solver."""
+    buffers = {
+        "rosenbrock_stage_rhs": 2 * states,
+        "rosenbrock_accumulator": states,
+        "rosenbrock_stage_increments": stages * states,
+        "rosenbrock_time_derivative": states if timed else 0,
+    }
+    for name, size in buffers.items():
+        registry.register(name, STEP, size, "local", precision=precision)
+    registry.register_child(LOOP, STEP)
+
+
+# ---------------------------------------------------------------------------- lane source
 def take_step(
-    t, h, y, p, y_new, rtol, atol, active, k, between, u, slope, *LINEAR,
+    t,
+    h,
+    y,
+    p,
+    y_new,
+    rtol,
+    atol,
+    active,
+    k,
+    between,
+    u,
+    slope,
+    *LINEAR,
 ):
     """Step from ``y`` at ``t`` to ``y_new`` at ``t + h``.
 

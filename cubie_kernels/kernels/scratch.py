@@ -9,38 +9,10 @@ __all__ = [
     "LOOP",
     "STEP",
     "declare_direct",
-    "declare_erk",
     "declare_loop",
-    "declare_rosenbrock",
 ]
 
 LOOP, STEP, LINEAR = "loop", "step", "linear solver"
-
-
-def declare_erk(registry: BufferRegistry, states: int, stages: int, precision: str) -> None:
-    """Declare what an explicit Runge-Kutta step needs.
-
-    The derivative kept from step to step (first same as last) is the first row of
-    ``erk_stage_rhs``, so that it needs no storage of its own.
-    """
-    registry.register("erk_stage_rhs", STEP, stages * states, "local", precision=precision)
-    registry.register("erk_stage_accumulator", STEP, states, "local", precision=precision)
-    registry.register_child(LOOP, STEP)
-
-
-def declare_rosenbrock(
-    registry: BufferRegistry, states: int, stages: int, timed: bool, precision: str
-) -> None:
-    """Declare what a Rosenbrock step needs beside its linear solver."""
-    buffers = {
-        "rosenbrock_stage_rhs": 2 * states,
-        "rosenbrock_accumulator": states,
-        "rosenbrock_stage_increments": stages * states,
-        "rosenbrock_time_derivative": states if timed else 0,
-    }
-    for name, size in buffers.items():
-        registry.register(name, STEP, size, "local", precision=precision)
-    registry.register_child(LOOP, STEP)
 
 
 def declare_direct(registry: BufferRegistry, jacobian: int, factors: int, precision: str) -> None:
