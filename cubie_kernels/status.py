@@ -56,6 +56,12 @@ class Status(IntEnum):
         "a mass matrix the equations may have an index above 1.",
     )
 
+    STIFF = (
+        8,
+        "The explicit method found the run stiff and left it.",
+        "Use a method for stiff problems, or method='auto', which hands such runs to one.",
+    )
+
     def __new__(cls, value: int, sentence: str, remedy: str) -> Status:
         """Make the integer member and attach its texts."""
         member = int.__new__(cls, value)

@@ -43,6 +43,8 @@ class KernelConfig:
         Where scratch buffers live.
     width : int, optional
         Lanes of a register on the CPU; by default as measured best for the precision.
+    detect_stiffness : bool
+        Whether an explicit method ends runs that it finds stiff.
     maths : {"auto", "inline", "libmvec", "portable"}
         How elementary functions are computed on the CPU.
     """
@@ -61,3 +63,4 @@ class KernelConfig:
     placement: str = "auto"
     width: int | None = None
     maths: str = "auto"
+    detect_stiffness: bool = False

@@ -20,7 +20,7 @@ def erk_part(config: KernelConfig, tableau: Tableau, registry: BufferRegistry) -
     states = len(config.system.states)
     names = erk.erk_constants(tableau, states)
     rows = names["STAGES"] + (names["DENSE_STAGES"] if config.saves else 0)
-    erk.declare_erk(registry, states, rows, config.precision)
+    erk.declare_erk(registry, states, rows, config.precision, config.detect_stiffness)
     paired = states > _PAIRED_STATES or not config.adaptive
     names |= {
         "PAIRED": paired,
@@ -28,7 +28,14 @@ def erk_part(config: KernelConfig, tableau: Tableau, registry: BufferRegistry) -
         "DERIVATIVES": "erk_stage_rhs",
         "ACCUMULATOR": "erk_stage_accumulator",
     }
-    functions = [erk.erk_stages, *([erk.erk_error] if config.adaptive else []), erk.take_step]
+    functions = [erk.begin_runs, erk.erk_stages, erk.take_step]
+    if config.adaptive:
+        functions += [erk.erk_error]
+    scratch = {}
+    if config.detect_stiffness:
+        names |= erk.stiffness_constants(tableau)
+        functions += [erk.erk_limited]
+        scratch["score"] = "erk_stiffness"
     if config.saves:
         functions += [erk.prepare_dense, erk.dense_output]
-    return (Part(names, tuple(functions)),)
+    return (Part(names, tuple(functions), scratch),)

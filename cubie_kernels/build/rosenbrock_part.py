@@ -22,7 +22,7 @@ def rosenbrock_part(
         registry, states, tableau.stages, names["TIMED"], config.precision
     )
     names |= {"DERIVATIVES": "rosenbrock_stage_rhs", "ACCUMULATOR": "rosenbrock_accumulator"}
-    functions = [rosenbrock.take_step]
+    functions = [rosenbrock.begin_runs, rosenbrock.take_step]
     if config.saves:
         functions += [rosenbrock.prepare_dense, rosenbrock.dense_output]
     scratch = {"u": "rosenbrock_stage_increments", "slope": "rosenbrock_time_derivative"}

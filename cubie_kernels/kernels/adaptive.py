@@ -98,6 +98,7 @@ def integrate(
             idle = never
             waited = 0
             load_run(run, fresh, columns, values, initial, y, p)
+            begin_runs(fresh, *WORK)
             t = select(fresh, wide(t0), t)
             start_derivative(t, fresh, y, p, k)
             h = select(fresh, first_step(t, settings[DT], y, p, k, y_new, rtol, atol), h)
@@ -153,7 +154,7 @@ def integrate(
         tried = count_if(tried, active)
         refused = count_if(refused, both(active, retry))
         done = both(accept, last)
-        stuck = both(retry, h < dt_min)
+        stuck = both(retry, either(h < dt_min, trouble == STIFF))
         ended = both(active, either(either(done, stuck), tried >= control[MAX_STEPS]))
         h = larger(h, dt_min)
         if any_lane(ended):

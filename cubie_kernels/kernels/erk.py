@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from cubie_kernels.buffers import BufferRegistry
+from cubie_kernels.errors import InputError
 from cubie_kernels.kernels.scratch import LOOP, STEP
-from cubie_kernels.methods.tableau import Tableau
+from cubie_kernels.methods.tableau import Tableau, difference
 
-__all__ = ["declare_erk", "erk_constants"]
+__all__ = ["declare_erk", "erk_constants", "stiffness_constants"]
 
 
 def erk_constants(tableau: Tableau, states: int) -> dict[str, Any]:
@@ -29,6 +30,7 @@ def erk_constants(tableau: Tableau, states: int) -> dict[str, Any]:
         "END": stages - 1,
         "ORDER": tableau.order,
         "IMPLICIT": False,
+        "DETECTS_STIFFNESS": False,
         "A": tuple(a),
         "C": tuple(c),
         "ERROR": _padded(tableau.error, stages),
@@ -62,7 +64,39 @@ def _padded(weights: tuple[float, ...] | None, stages: int) -> tuple[float, ...]
     return (*weights, *(0.0,) * (stages - len(weights)))
 
 
-def declare_erk(registry: BufferRegistry, states: int, stages: int, precision: str) -> None:
+# Steps are limited by stability where the product of step and eigenvalue passes this limit; a run
+# is stiff after so many of them, each other step taking back several.
+_STABLE = {"tsit5": 3.0}
+_PROOF, _RELIEF = 15.0, 3.0
+
+
+def stiffness_constants(tableau: Tableau) -> dict[str, Any]:
+    """Return what an explicit method needs to tell that a run is stiff.
+
+    Raises
+    ------
+    InputError
+        If it cannot tell: its last two stages must be at the end of the step, and the region of
+        stability known.
+    """
+    if tableau.name not in _STABLE:
+        raise InputError(
+            f"Method {tableau.name!r} cannot detect stiffness; those that can: "
+            f"{', '.join(_STABLE)}."
+        )
+    last, before = tableau.a[-1], tableau.a[-2]
+    return {
+        "DETECTS_STIFFNESS": True,
+        "STIFFNESS_A": difference(last, before)[:-1],
+        "STIFFNESS_LIMIT": _STABLE[tableau.name] ** 2,
+        "STIFFNESS_PROOF": _PROOF,
+        "STIFFNESS_RELIEF": _RELIEF,
+    }
+
+
+def declare_erk(
+    registry: BufferRegistry, states: int, stages: int, precision: str, detects: bool
+) -> None:
     """Declare what an explicit Runge-Kutta step needs.
 
     The derivative kept from step to step (first same as last) is the first row of
@@ -70,22 +104,55 @@ def declare_erk(registry: BufferRegistry, states: int, stages: int, precision: s
     """
     registry.register("erk_stage_rhs", STEP, stages * states, "local", precision=precision)
     registry.register("erk_stage_accumulator", STEP, states, "local", precision=precision)
+    if detects:
+        registry.register("erk_stiffness", STEP, 1, "local", precision=precision)
     registry.register_child(LOOP, STEP)
 
 
 # ---------------------------------------------------------------------------- lane source
-def take_step(t, h, y, p, y_new, rtol, atol, active, k, between):
+def begin_runs(fresh, *WORK):
+    """Forget how stiff the runs before were."""
+    if DETECTS_STIFFNESS:
+        score[0] = select(fresh, 0.0, score[0])
+
+
+def take_step(t, h, y, p, y_new, rtol, atol, active, k, between, *WORK):
     """Step from ``y`` at ``t`` to ``y_new`` at ``t + h``.
 
     The first rows of ``k`` hold the derivative at ``y``; its last rows get that at ``y_new``.
-    Returns the square of the error norm, and three zeros where implicit steps return what failed
-    and the numbers of Newton and linear iterations.
+    Returns the square of the error norm, ``STIFF`` where stiffness is looked for and found, else
+    0, and two zeros where implicit steps return the numbers of Newton and linear iterations.
     """
     erk_stages(t, h, y, p, k, y_new, between)
     q = real(0.0)
+    trouble = integers(0)
     if not UNIFORM_STEP:
         q = erk_error(h, y, y_new, k, between, rtol, atol)
-    return q, integers(0), integers(0), integers(0)
+    if DETECTS_STIFFNESS:
+        limited = erk_limited(y, y_new, k, rtol, atol)
+        points = score[0] + select(limited, 1.0, real(-STIFFNESS_RELIEF))
+        score[0] = larger(points, real(0.0))
+        trouble = select(score[0] >= STIFFNESS_PROOF, STIFF, trouble)
+    return q, trouble, integers(0), integers(0)
+
+
+def erk_limited(y, y_new, k, rtol, atol):
+    """Tell whether stability, not accuracy, limits the step.
+
+    The last two stages are at the same time, but at different states: the difference of their
+    derivatives over that of the states estimates the largest eigenvalue of the Jacobian (Hairer
+    and Wanner, Solving Ordinary Differential Equations II, section IV.2).
+    """
+    slopes = real(0.0)
+    distance = real(0.0)
+    for i in range(N):
+        size = larger(fabs(y[i]), fabs(y_new[i]))
+        weight = reciprocal(atol[i] + rtol[i] * size)
+        slope = weight * (k[(STAGES - 1) * N + i] - k[(STAGES - 2) * N + i])
+        way = weight * total(STIFFNESS_A[j] * k[j * N + i] for j in range(STAGES - 1))
+        slopes = slopes + slope * slope
+        distance = distance + way * way
+    return slopes > STIFFNESS_LIMIT * distance
 
 
 def erk_stages(t, h, y, p, k, y_new, partial):

@@ -52,6 +52,7 @@ def integrate(
     alive = run < runs
     while any_lane(alive):
         load_run(run, alive, columns, values, initial, y, p)
+        begin_runs(alive, *WORK)
         t = settings[T0]
         start_derivative(t, alive, y, p, k)
         saved = 0

@@ -130,6 +130,8 @@ class Outcome:
         Numbers of steps, in ``int32``.
     newton_iterations, linear_iterations : ndarray, shape (R,), or None
         Iterations of Newton's method and of the linear solver of an implicit method, in ``int32``.
+    stiff : ndarray, shape (R,), or None
+        Which runs ``method="auto"`` handed to the implicit method, in ``bool``.
     """
 
     final_state: NDArray[np.floating]
@@ -142,3 +144,4 @@ class Outcome:
     rejected: NDArray[np.int32]
     newton_iterations: NDArray[np.int32] | None = None
     linear_iterations: NDArray[np.int32] | None = None
+    stiff: NDArray[np.bool_] | None = None
