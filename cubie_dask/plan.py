@@ -11,6 +11,7 @@ import numpy as np
 from cubie_dask.grid import Block
 from cubie_kernels.checks import count
 from cubie_kernels.errors import InputError
+from cubie_kernels.labels import run_records
 
 __all__ = ["Plan", "make_plan"]
 
@@ -19,9 +20,6 @@ _MOST_CHUNK_BYTES = 128 << 20
 _MOST_ZARR_BYTES = 2**31 - 16
 _FEW_CHUNKS = 16
 _SMALL_CHUNK = 16_384
-
-_BYTES_BESIDE = 1 + 4 + 4 + 8
-"""Bytes of a run's status, accepted and rejected steps, and final time."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,8 @@ class Plan:
         The states and observables that are kept.
     dtype : str
         Their type.
+    implicit : bool
+        Whether the method is implicit, so that iterations of its solvers are kept too.
     """
 
     dims: tuple[str, ...]
@@ -53,6 +53,7 @@ class Plan:
     saves: int
     variables: tuple[str, ...]
     dtype: str
+    implicit: bool = False
 
     @property
     def runs(self) -> int:
@@ -77,7 +78,8 @@ class Plan:
     @property
     def run_bytes(self) -> int:
         """Bytes of one run's results."""
-        return run_bytes(self.saves, len(self.variables), np.dtype(self.dtype).itemsize)
+        itemsize = np.dtype(self.dtype).itemsize
+        return _run_bytes(self.saves, len(self.variables), itemsize, self.implicit)
 
     @property
     def variable_chunk_bytes(self) -> int:
@@ -87,7 +89,7 @@ class Plan:
     @property
     def files(self) -> int:
         """Number of chunk files and records."""
-        return self.chunks * (len(self.variables) + 5)
+        return self.chunks * (len(self.variables) + len(run_records(self.implicit)) + 1)
 
     def block(self, index: int) -> Block:
         """Return the box of runs of a chunk.
@@ -106,7 +108,8 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan for JSON."""
-        return asdict(self)
+        # An explicit method isn't mentioned: stores made before there were others are the same.
+        return {k: v for k, v in asdict(self).items() if k != "implicit" or v}
 
     @staticmethod
     def from_dict(given: dict[str, Any]) -> Plan:
@@ -114,7 +117,8 @@ class Plan:
         dims, shape, chunk, names = (
             tuple(given[k]) for k in ("dims", "shape", "chunk", "variables")
         )
-        return Plan(dims, shape, chunk, given["saves"], names, given["dtype"])
+        implicit = given.get("implicit", False)
+        return Plan(dims, shape, chunk, given["saves"], names, given["dtype"], implicit)
 
     def __str__(self) -> str:
         """Return the plan as a table."""
@@ -140,12 +144,14 @@ def make_plan(
     variables: tuple[str, ...],
     dtype: str,
     chunk_runs: int | None = None,
+    *,
+    implicit: bool = False,
 ) -> Plan:
     """Cut a grid into boxes whose variables make zarr chunks of about 8 MB.
 
     Parameters
     ----------
-    dims, shape, saves, variables, dtype
+    dims, shape, saves, variables, dtype, implicit
         As in `Plan`.
     chunk_runs : int, optional
         Largest number of runs in a chunk. By default as many as make 8 MB of one variable and at
@@ -168,12 +174,12 @@ def make_plan(
     if chunk_runs is None:
         wanted = min(
             _TARGET_BYTES // one,
-            _MOST_CHUNK_BYTES // run_bytes(saves, len(variables), itemsize),
+            _MOST_CHUNK_BYTES // _run_bytes(saves, len(variables), itemsize, implicit),
             max(runs // _FEW_CHUNKS, _SMALL_CHUNK),
         )
     else:
         wanted = count("chunk_runs", chunk_runs, 2**40)
-    plan = Plan(dims, shape, _box(shape, max(1, wanted)), saves, variables, dtype)
+    plan = Plan(dims, shape, _box(shape, max(1, wanted)), saves, variables, dtype, implicit)
     if plan.variable_chunk_bytes > _MOST_ZARR_BYTES:
         raise InputError(
             f"A chunk of {plan.chunk_runs:,} runs with {saves:,} times is "
@@ -186,9 +192,9 @@ def make_plan(
     return plan
 
 
-def run_bytes(saves: int, variables: int, itemsize: int) -> int:
-    """Return the bytes of one run's results."""
-    return max(1, saves) * variables * itemsize + _BYTES_BESIDE
+def _run_bytes(saves: int, variables: int, itemsize: int, implicit: bool) -> int:
+    beside = sum(np.dtype(record.dtype).itemsize for record in run_records(implicit))
+    return max(1, saves) * variables * itemsize + beside
 
 
 def _box(shape: tuple[int, ...], runs: int) -> tuple[int, ...]:

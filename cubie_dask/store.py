@@ -1,8 +1,9 @@
 """The labelled zarr store of a sweep: made once, then filled chunk by chunk.
 
 A store is a plain zarr v3 group: one array for each state or observable with the dimensions
-``(time, …)``, ``status``, ``accepted_steps``, ``rejected_steps``, ``final_time``, and the values of
-the grid as coordinates. What the sweep was made of lies in the group's attributes as text.
+``(time, …)``, ``status``, ``accepted_steps``, ``rejected_steps``, ``final_time``, with an implicit
+method ``newton_iterations`` and ``linear_iterations``, and the values of the grid as coordinates.
+What the sweep was made of lies in the group's attributes as text.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from cubie_dask.grid import Block, ProductGrid, SampleGrid
 from cubie_dask.ledger import Record, finished, read_records
 from cubie_dask.plan import Plan
 from cubie_dask.recipe import Recipe
-from cubie_kernels.labels import status_attributes
+from cubie_kernels.labels import run_records
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -99,10 +100,8 @@ class SweepStore:
             for i, name in enumerate(saved):
                 assert values is not None
                 yield name, values[i]
-        yield names["accepted_steps"], outcome.accepted
-        yield names["rejected_steps"], outcome.rejected
-        yield names["final_time"], outcome.final_time
-        yield names["status"], outcome.status
+        for record in run_records(recipe.solver.implicit):
+            yield names[record.name], getattr(outcome, record.field)
 
 
 def create_store(path: Path, recipe: Recipe) -> None:
@@ -276,21 +275,15 @@ def _add_variables(group: Any, recipe: Recipe) -> None:
             dimension_names=((names["time"],) if time else ()) + plan.dims,
             **_codec(),
         )
-    beside = {
-        "accepted_steps": ("int32", 0, {"long_name": "number of accepted steps"}),
-        "rejected_steps": ("int32", 0, {"long_name": "number of rejected steps"}),
-        "final_time": ("float64", np.nan, {"long_name": "time that the run got to"}),
-        "status": ("uint8", 0, _plain(status_attributes())),
-    }
-    for name, (dtype, fill, attributes) in beside.items():
+    for record in run_records(solver.implicit):
         group.create_array(
-            names[name],
+            names[record.name],
             shape=plan.shape,
             chunks=plan.chunk,
-            dtype=dtype,
-            fill_value=fill,
+            dtype=record.dtype,
+            fill_value=np.nan if record.dtype == "float64" else 0,
             dimension_names=plan.dims,
-            attributes=attributes,
+            attributes=_plain(record.attributes),
             **_codec(),
         )
 

@@ -127,6 +127,7 @@ class Sweep:
             variables=(*solver.saved_states, *solver.saved_observables),
             dtype=np.dtype(solver.precision).name,
             chunk_runs=self.chunk_runs,
+            implicit=solver.implicit,
         )
 
     def run(

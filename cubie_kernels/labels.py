@@ -1,8 +1,9 @@
-"""Names of dimensions and variables in labelled results."""
+"""Names of dimensions and variables in labelled results, and what is recorded of each run."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,56 @@ from cubie_kernels.status import Status
 if TYPE_CHECKING:
     from cubie_kernels.model.system import System
 
-__all__ = ["free_name", "result_names", "run_labels", "status_attributes"]
+__all__ = ["RunRecord", "free_name", "result_names", "run_labels", "run_records"]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A number that results hold of each run, beside its values.
+
+    Attributes
+    ----------
+    name : str
+        What results call it.
+    field : str
+        Where :class:`~cubie_kernels.run.batch.Outcome` has it.
+    dtype : str
+        Its type.
+    attributes : dict
+        What is said of it in labelled results.
+    """
+
+    name: str
+    field: str
+    dtype: str
+    attributes: dict[str, Any]
+
+
+def run_records(implicit: bool) -> tuple[RunRecord, ...]:
+    """Return what results hold of each run, in the order of writing: the status is the last.
+
+    Parameters
+    ----------
+    implicit : bool
+        Whether the method is implicit, so that iterations of its solvers are counted.
+    """
+    counts = [
+        ("accepted_steps", "accepted", "accepted steps"),
+        ("rejected_steps", "rejected", "rejected steps"),
+    ]
+    if implicit:
+        counts += [
+            ("newton_iterations", "newton_iterations", "iterations of Newton's method"),
+            ("linear_iterations", "linear_iterations", "iterations of the linear solver"),
+        ]
+    return (
+        *(
+            RunRecord(name, field, "int32", {"long_name": f"number of {what}"})
+            for name, field, what in counts
+        ),
+        RunRecord("final_time", "final_time", "float64", {"long_name": "time that the run got to"}),
+        RunRecord("status", "status", "uint8", _status_attributes()),
+    )
 
 
 def free_name(wanted: str, taken: Collection[str]) -> str:
@@ -29,7 +79,7 @@ def result_names(system: System) -> dict[str, str]:
     and the other gets a ``_`` behind.
     """
     taken = _names(system)
-    wanted = ("time", "run", "status", "accepted_steps", "rejected_steps", "final_time")
+    wanted = ("time", "run", *(record.name for record in run_records(implicit=True)))
     return {name: free_name(name, taken) for name in wanted}
 
 
@@ -45,7 +95,7 @@ def run_labels(system: System, swept: Iterable[str]) -> dict[str, str]:
     }
 
 
-def status_attributes() -> dict[str, Any]:
+def _status_attributes() -> dict[str, Any]:
     """Return the attributes by which CF conventions explain a status variable."""
     return {
         "long_name": "how the run ended",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cubie_kernels.errors import InputError, nearest
-from cubie_kernels.labels import result_names
+from cubie_kernels.labels import result_names, run_records
 from cubie_kernels.run.batch import Outcome
 from cubie_kernels.run_grid import RunGrid
 from cubie_kernels.solver import Solver
@@ -50,6 +50,8 @@ class Solution:
         A :class:`~cubie_kernels.Status` for each run, uint8.
     accepted_steps, rejected_steps : ndarray of shape grid.shape
         Numbers of steps, int32.
+    newton_iterations, linear_iterations : ndarray of shape grid.shape, or None
+        Iterations of Newton's method and of the linear solver of an implicit method, int32.
     """
 
     solver: Solver
@@ -60,6 +62,8 @@ class Solution:
     status: NDArray[np.uint8]
     accepted_steps: NDArray[np.int32]
     rejected_steps: NDArray[np.int32]
+    newton_iterations: NDArray[np.int32] | None = None
+    linear_iterations: NDArray[np.int32] | None = None
     ok: NDArray[np.bool_] = field(init=False)
     """Which runs succeeded, shape grid.shape."""
 
@@ -85,10 +89,10 @@ class Solution:
             grid=grid,
             arrays=final if solver.times is None else saved,
             final=final,
-            final_time=outcome.final_time.reshape(grid.shape),
-            status=outcome.status.reshape(grid.shape),
-            accepted_steps=outcome.accepted.reshape(grid.shape),
-            rejected_steps=outcome.rejected.reshape(grid.shape),
+            **{
+                record.name: getattr(outcome, record.field).reshape(grid.shape)
+                for record in run_records(solver.implicit)
+            },
         )
 
     def __getitem__(self, name: str) -> NDArray[np.floating]:
@@ -112,9 +116,10 @@ class Solution:
             One variable for each state and observable, with the dimension ``time`` first where
             there are saves, then one for each swept quantity (product) or ``run`` (zip). A swept
             initial value of ``x`` is called ``x_0``. ``status`` (with CF flags),
-            ``accepted_steps``, ``rejected_steps`` and ``final_time`` go with them. Where the model
-            has one of these names itself, the model's variable keeps it and the other gets a
-            ``_`` behind.
+            ``accepted_steps``, ``rejected_steps`` and ``final_time`` go with them, and with an
+            implicit method ``newton_iterations`` and ``linear_iterations``. Where the model has
+            one of these names itself, the model's variable keeps it and the other gets a ``_``
+            behind.
         """
         from cubie_kernels.solution_export import to_dataset
 
@@ -153,6 +158,8 @@ class Solution:
             endings=tuple(endings),
             accepted=_spread(self.accepted_steps),
             rejected=_spread(self.rejected_steps),
+            newton=None if self.newton_iterations is None else _spread(self.newton_iterations),
+            linear=None if self.linear_iterations is None else _spread(self.linear_iterations),
         )
 
     def __repr__(self) -> str:
@@ -183,5 +190,5 @@ def _range(values: NDArray[Any]) -> str:
     return f"{values[0]:.6g} {values[1]:.6g} … {values[-1]:.6g}"
 
 
-def _spread(steps: NDArray[np.int32]) -> tuple[int, float, int]:
-    return int(steps.min()), float(steps.mean()), int(steps.max())
+def _spread(counts: NDArray[np.int32]) -> tuple[int, float, int]:
+    return int(counts.min()), float(counts.mean()), int(counts.max())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cubie_kernels.labels import result_names, status_attributes
+from cubie_kernels.labels import RunRecord, result_names, run_records
 from cubie_kernels.solver import Solver
 from cubie_kernels.status import Status
 from cubie_kernels.version import __version__
@@ -67,8 +67,9 @@ def to_dataset(solution: Solution) -> xarray.Dataset:
     variables: dict[str, Any] = {
         name: ((*time, *grid.dims), values) for name, values in solution.arrays.items()
     }
-    for name, values, attributes in _run_variables(solution):
-        variables[names[name]] = (grid.dims, values, attributes)
+    for record in _records(solver):
+        values = getattr(solution, record.name)
+        variables[names[record.name]] = (grid.dims, values, record.attributes)
     return xarray.Dataset(variables, coordinates, provenance(solver))
 
 
@@ -88,8 +89,8 @@ def to_frame(solution: Solution) -> pandas.DataFrame:
         table[names["time"]] = np.tile(solver.times, grid.runs)
     for name, values in solution.arrays.items():
         table[name] = values.reshape(rows, grid.runs).T.reshape(-1)
-    for name, values, _ in _run_variables(solution):
-        table[names[name]] = np.repeat(values.reshape(-1), rows)
+    for record in _records(solver):
+        table[names[record.name]] = np.repeat(getattr(solution, record.name).reshape(-1), rows)
     words = [status.name for status in Status]
     table[names["status"]] = pandas.Categorical.from_codes(
         table[names["status"]].astype(np.int8), categories=words
@@ -100,13 +101,10 @@ def to_frame(solution: Solution) -> pandas.DataFrame:
     return frame
 
 
-def _run_variables(solution: Solution) -> list[tuple[str, np.ndarray, dict[str, Any]]]:
-    return [
-        ("status", solution.status, status_attributes()),
-        ("accepted_steps", solution.accepted_steps, {"long_name": "number of accepted steps"}),
-        ("rejected_steps", solution.rejected_steps, {"long_name": "number of rejected steps"}),
-        ("final_time", solution.final_time, {"long_name": "time that the run got to"}),
-    ]
+def _records(solver: Solver) -> tuple[RunRecord, ...]:
+    """Return what is told of each run, the status first."""
+    *others, status = run_records(solver.implicit)
+    return (status, *others)
 
 
 def _short(values: list[float]) -> float | list[float]:

@@ -13,7 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from cubie_kernels import checks
 from cubie_kernels.checks import Tolerance
 from cubie_kernels.errors import InputError
-from cubie_kernels.kernels.controllers import Controller, get_controller
+from cubie_kernels.kernels.controllers import Controller
+from cubie_kernels.labels import run_records
+from cubie_kernels.methods import get_method
 from cubie_kernels.run.batch import Batch, Column, Outcome
 from cubie_kernels.solver_checks import (
     check_range,
@@ -24,6 +26,7 @@ from cubie_kernels.solver_checks import (
     checked_steps,
     checked_target,
     checked_tolerances,
+    chosen_controller,
     chosen_tableau,
 )
 
@@ -64,7 +67,7 @@ class SolverOptions(TypedDict, total=False):
     dt_min: float | None
     dt_max: float | None
     max_steps: int
-    controller: str | Controller
+    controller: str | Controller | None
     precision: str
     target: str
     saved: Sequence[str] | None
@@ -101,8 +104,10 @@ class Solver:
         Limits of an adaptive step. Default: 16 roundings of the time, and the whole span.
     max_steps : int, default 100_000
         Attempted steps after which a run ends with ``Status.STEP_BUDGET``.
-    controller : str or Controller, default "pi"
+    controller : str or Controller, optional
         Step-size controller: ``"i"``, ``"pi"``, ``"pid"``, ``"gustafsson"``, ``"h211b"``, …
+        Default: the one of the method's family, as in
+        :data:`~cubie_kernels.solver_checks.DEFAULT_CONTROLLERS`.
     precision : {"float64", "float32", "float16"}
         Of the state; time is always float64. float16 needs ``target="numpy"``.
     target : {"auto", "cpu", "numpy"}
@@ -169,7 +174,7 @@ class Solver:
         dt_min: float | None = None,
         dt_max: float | None = None,
         max_steps: int = 100_000,
-        controller: str | Controller = "pi",
+        controller: str | Controller | None = None,
         precision: str = "float64",
         target: str = "auto",
         swept: Sequence[str] = (),
@@ -184,13 +189,13 @@ class Solver:
         set_once = self.__dict__.update
         set_once(system=system, t_span=t_span, target=target, precision=precision)
         set_once(times=checks.save_times(t_span, save_at, save_every))
-        set_once(method=chosen_tableau(method, adaptive).name, adaptive=adaptive)
+        tableau = chosen_tableau(method, adaptive)
+        set_once(method=tableau.name, adaptive=adaptive)
         held = precision if adaptive else "float64"  # fixed steps hold to no tolerance
         set_once(**checked_tolerances(rtol, atol, system.states, held))
         set_once(max_steps=checks.count("max_steps", max_steps, 2**31 - 1))
         set_once(**checked_steps(t_span, dt, dt_min, dt_max, adaptive, self.max_steps))
-        is_name = not isinstance(controller, Controller)
-        set_once(controller=get_controller(str(controller)) if is_name else controller)
+        set_once(controller=chosen_controller(controller, tableau))
         set_once(**checked_inputs(system, swept, fixed, precision))
         set_once(**checked_outputs(system, saved))
 
@@ -204,6 +209,11 @@ class Solver:
         lines.append(f"  swept  {', '.join(self.swept) or 'nothing'}")
         lines.append(f"  saved  {', '.join((*self.saved_states, *self.saved_observables))}")
         return "\n".join(lines)
+
+    @property
+    def implicit(self) -> bool:
+        """Whether the method is implicit, so that iterations of its solvers are counted."""
+        return get_method(self.method).implicit
 
     def describe(self) -> str:
         """Return method, steps, times and precision in one line."""
@@ -335,7 +345,8 @@ class Solver:
         """Return the size of the results of ``runs`` runs."""
         kept = len(self.saved_states) + len(self.saved_observables)
         rows = 1 + (0 if self.times is None else len(self.times))
-        return runs * (kept * rows * np.dtype(self.precision).itemsize + 8 + 1 + 4 + 4)
+        beside = sum(np.dtype(record.dtype).itemsize for record in run_records(self.implicit))
+        return runs * (kept * rows * np.dtype(self.precision).itemsize + beside)
 
     def _check_memory(self, runs: int) -> None:
         needed, there = self.output_bytes(runs), _physical_memory()

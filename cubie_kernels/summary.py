@@ -63,6 +63,8 @@ class Summary:
         The ways in which runs ended, by status.
     accepted, rejected : (int, float, int)
         Least, mean and largest number of steps of a run.
+    newton, linear : (int, float, int) or None
+        The same of the iterations of an implicit method's solvers.
     """
 
     model: str
@@ -70,6 +72,8 @@ class Summary:
     endings: tuple[Ending, ...]
     accepted: tuple[int, float, int]
     rejected: tuple[int, float, int]
+    newton: tuple[int, float, int] | None = None
+    linear: tuple[int, float, int] | None = None
 
     @property
     def counts(self) -> dict[Status, int]:
@@ -92,6 +96,12 @@ class Summary:
         lines = [f"{self.runs:,} {'run' if self.runs == 1 else 'runs'} of {self.model!r}"]
         for ending in self.endings:
             lines += ending.lines()
-        for name, (least, mean, most) in (("accepted", self.accepted), ("rejected", self.rejected)):
-            lines.append(f"{name} steps per run: {least:,} to {most:,}, {mean:,.1f} on average")
+        told = {"accepted steps": self.accepted, "rejected steps": self.rejected}
+        # A method without Newton's iteration, or with a direct linear solver, counts none.
+        if self.newton is not None and self.newton[2] > 0:
+            told["Newton iterations"] = self.newton
+        if self.linear is not None and self.linear[2] > 0:
+            told["linear iterations"] = self.linear
+        for what, (least, mean, most) in told.items():
+            lines.append(f"{what} per run: {least:,} to {most:,}, {mean:,.1f} on average")
         return "\n".join(lines)
