@@ -11,9 +11,9 @@ def lu_factor(j, a, w):
     for k in range(ROWS * WIDTH):
         w[k] = real(0.0)
     for k in range(ENTRIES):
-        w[band_places[k]] = -j[k]
+        w[band_places(k)] = -j[k]
     for k in range(WEIGHTS):
-        w[band_mass[k]] = w[band_mass[k]] + uniform(mass_weights[k]) * a
+        w[band_mass(k)] = w[band_mass(k)] + uniform(mass_weights(k)) * a
     growth = real(0.0)
     for k in range(N):
         top = k * WIDTH + LOWER
@@ -41,7 +41,7 @@ def lu_solve(w, b):
     for k in range(LOWER + N, LOWER + N + UPPER):
         x[k] = real(0.0)
     for i in range(N):
-        rest = b[band_rows[i]]
+        rest = b[band_rows(i)]
         for c in range(LOWER):
             rest = rest - w[i * WIDTH + c] * x[i + c]
         x[LOWER + i] = rest
@@ -52,7 +52,7 @@ def lu_solve(w, b):
             rest = rest - w[i * WIDTH + LOWER + c] * x[LOWER + i + c]
         rest = rest * w[i * WIDTH + LOWER]
         x[LOWER + i] = rest
-        b[band_columns[i]] = rest
+        b[band_columns(i)] = rest
 
 
 def lu_factor_pair(j, a, b, w):
@@ -60,11 +60,11 @@ def lu_factor_pair(j, a, b, w):
     for k in range(2 * ROWS * WIDTH):
         w[k] = real(0.0)
     for k in range(ENTRIES):
-        w[2 * band_places[k]] = -j[k]
+        w[2 * band_places(k)] = -j[k]
     for k in range(WEIGHTS):
-        at = 2 * band_mass[k]
-        w[at] = w[at] + uniform(mass_weights[k]) * a
-        w[at + 1] = w[at + 1] + uniform(mass_weights[k]) * b
+        at = 2 * band_mass(k)
+        w[at] = w[at] + uniform(mass_weights(k)) * a
+        w[at + 1] = w[at + 1] + uniform(mass_weights(k)) * b
     growth = real(0.0)
     for k in range(N):
         top = 2 * (k * WIDTH + LOWER)
@@ -102,8 +102,8 @@ def lu_solve_pair(w, x, y):
     for k in range(2 * (LOWER + N), 2 * (LOWER + N + UPPER)):
         z[k] = real(0.0)
     for i in range(N):
-        rest = x[band_rows[i]]
-        rest_i = y[band_rows[i]]
+        rest = x[band_rows(i)]
+        rest_i = y[band_rows(i)]
         for c in range(LOWER):
             at = 2 * (i * WIDTH + c)
             u = z[2 * (i + c)]
@@ -127,5 +127,5 @@ def lu_solve_pair(w, x, y):
         v = rest * w[top + 1] + rest_i * w[top]
         z[here] = u
         z[here + 1] = v
-        x[band_columns[i]] = u
-        y[band_columns[i]] = v
+        x[band_columns(i)] = u
+        y[band_columns(i)] = v

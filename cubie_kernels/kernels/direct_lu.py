@@ -139,8 +139,8 @@ def less_matrix(a, j, x, rest, size):
     """Take ``(a*M - J) x`` off ``rest``; add the sizes of the terms to ``size``."""
     less_mass(a, x, rest, size)
     for k in range(ENTRIES):
-        row = direct_rows[k]
-        term = j[k] * x[direct_columns[k]]
+        row = direct_rows(k)
+        term = j[k] * x[direct_columns(k)]
         rest[row] = rest[row] + term
         size[row] = size[row] + fabs(term)
 
@@ -148,8 +148,8 @@ def less_matrix(a, j, x, rest, size):
 def less_mass(a, x, rest, size):
     """Take ``a*M x`` off ``rest``; add the sizes of the terms to ``size``."""
     for k in range(WEIGHTS):
-        row = mass_rows[k]
-        term = uniform(mass_weights[k]) * a * x[mass_columns[k]]
+        row = mass_rows(k)
+        term = uniform(mass_weights(k)) * a * x[mass_columns(k)]
         rest[row] = rest[row] - term
         size[row] = size[row] + fabs(term)
 
@@ -170,15 +170,15 @@ def add_matrix(width, a, j, w):
     """Add ``a*M - J`` to a block of zeros of a matrix whose rows are ``width`` long."""
     add_mass(width, a, w)
     for k in range(ENTRIES):
-        at = direct_rows[k] * width + direct_columns[k]
+        at = direct_rows(k) * width + direct_columns(k)
         w[at] = w[at] - j[k]
 
 
 def add_mass(width, a, w):
     """Add ``a*M`` to a block of a matrix whose rows are ``width`` long."""
     for k in range(WEIGHTS):
-        at = mass_rows[k] * width + mass_columns[k]
-        w[at] = w[at] + uniform(mass_weights[k]) * a
+        at = mass_rows(k) * width + mass_columns(k)
+        w[at] = w[at] + uniform(mass_weights(k)) * a
 
 
 def dense_factor(n, w, order, scale):

@@ -52,7 +52,7 @@ class DirectSource:
         ``lu_factor`` and ``lu_solve``, and those of the pair if there is one. They are called from
         several places, so that only small ones should be inlined.
     tables : mapping of str to tuple
-        Arrays of the module that the functions read: whole numbers, but for ``mass_weights``.
+        Numbers that the functions read by these names.
     sizes : mapping of str to int
         Length of each buffer in `LINEAR`, and in `PAIR` if there is a pair.
     operations : int
@@ -66,12 +66,13 @@ class DirectSource:
     sizes: Mapping[str, int]
     operations: int
 
-    def table_text(self) -> str:
-        """Return the tables as assignments of a module."""
-        lines = ["import numpy", ""]
-        for name, values in self.tables.items():
-            kind = "float64" if name == "mass_weights" else "int32"
-            lines.append(f"{name} = numpy.array({list(values)!r}, numpy.{kind})")
+    def table_text(self, target: str) -> str:
+        """Return the lines that define the tables in the module of a kernel for ``target``."""
+        lines = ["from cubie_kernels.lane.tables import reader", ""]
+        lines += [
+            f"{name} = reader({list(values)!r}, {target!r})"
+            for name, values in self.tables.items()
+        ]
         return "\n".join(lines) + "\n"
 
 
