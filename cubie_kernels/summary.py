@@ -36,7 +36,8 @@ class Ending:
 
     def lines(self) -> list[str]:
         """Return what to tell of it."""
-        told = [f"{self.status.name:<15} {self.runs:>13,}  {self.status.sentence}"]
+        name = self.status.name
+        told = [f"{name}{self.runs:>{29 - len(name)},}  {self.status.sentence}"]
         if self.status is not Status.SUCCESS:
             told += textwrap.wrap(
                 self.status.remedy, 96, initial_indent="  ", subsequent_indent="  "
