@@ -249,8 +249,9 @@ def krylov_apply(t, y, p, a, v, out):
     jvp(t, y, p, v, out)
     if MASS:
         for i in unroll(range(N)):
-            u = total(MASS[i][k][1] * v[MASS[i][k][0]] for k in range(len(MASS[i])))
-            out[i] = a * u - out[i]
+            out[i] = a * total(
+                MASS[i][k][1] * v[MASS[i][k][0]] for k in range(len(MASS[i]))
+            ) - out[i]
     else:
         for i in range(N):
             out[i] = a * v[i] - out[i]
@@ -281,7 +282,7 @@ def linear_factor(t, y, p, a, *LINEAR):
 
 def linear_solve(t, y, p, a, b, *LINEAR):
     """Replace ``b`` by the solution of W x = b; return code and number of iterations."""
-    code, iterations = SOLVER(t, y, p, a, lin_weight, b, lin_solution, *SCRATCH)
+    code, iterations = krylov_solve(t, y, p, a, lin_weight, b, lin_solution, *SCRATCH)
     for i in range(N):
         b[i] = lin_solution[i]
     return code, iterations
@@ -293,10 +294,16 @@ def pair_apply(t, y, p, a, b, v, out):
     jvp(t, y, p, offset(v, N), offset(out, N))
     if MASS:
         for i in unroll(range(N)):
-            u = total(MASS[i][k][1] * v[MASS[i][k][0]] for k in range(len(MASS[i])))
-            w = total(MASS[i][k][1] * v[N + MASS[i][k][0]] for k in range(len(MASS[i])))
-            out[i] = a * u - b * w - out[i]
-            out[N + i] = a * w + b * u - out[N + i]
+            out[i] = (
+                a * total(MASS[i][k][1] * v[MASS[i][k][0]] for k in range(len(MASS[i])))
+                - b * total(MASS[i][k][1] * v[N + MASS[i][k][0]] for k in range(len(MASS[i])))
+                - out[i]
+            )
+            out[N + i] = (
+                a * total(MASS[i][k][1] * v[N + MASS[i][k][0]] for k in range(len(MASS[i])))
+                + b * total(MASS[i][k][1] * v[MASS[i][k][0]] for k in range(len(MASS[i])))
+                - out[N + i]
+            )
     else:
         for i in range(N):
             out[i] = a * v[i] - b * v[N + i] - out[i]
@@ -318,7 +325,9 @@ def pair_solve(t, y, p, a, b, re, im, *PAIR):
     for i in range(N):
         pair_rhs[i] = re[i]
         pair_rhs[N + i] = im[i]
-    code, iterations = SOLVER(t, y, p, a, b, lin_weight, pair_rhs, pair_solution, *SCRATCH)
+    code, iterations = pair_krylov_solve(
+        t, y, p, a, b, lin_weight, pair_rhs, pair_solution, *PAIR_SCRATCH
+    )
     for i in range(N):
         re[i] = pair_solution[i]
         im[i] = pair_solution[N + i]

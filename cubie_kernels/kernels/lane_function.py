@@ -129,10 +129,9 @@ def distinct(names: Iterable[str], functions: Sequence[FunctionType]) -> tuple[s
 def written(
     functions: Sequence[FunctionType], names: Mapping[str, Any], renamed: Mapping[str, str]
 ) -> str:
-    """Return the text of specialised functions, with other names for functions."""
+    """Return the text of specialised functions, some of them under other names."""
     text = "\n\n\n".join(specialise(function, names) for function in functions)
-    pattern = "|".join(sorted(renamed, key=len, reverse=True))
-    return re.sub(rf"\b({pattern})\b", lambda found: renamed[found[1]], text)
+    return re.sub(r"\b\w+\b", lambda found: renamed.get(found[0], found[0]), text)
 
 
 def join(*texts: str) -> str:

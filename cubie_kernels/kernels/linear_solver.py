@@ -32,7 +32,15 @@ from cubie_kernels.kernels.lane_function import (
 )
 from cubie_kernels.lane.specialise import Code
 
-__all__ = ["CORRECTION_TYPES", "PRECISIONS", "Call", "LinearMethod", "Place", "host", "linear_solver"]
+__all__ = [
+    "CORRECTION_TYPES",
+    "PRECISIONS",
+    "Call",
+    "LinearMethod",
+    "Place",
+    "host",
+    "linear_solver",
+]
 
 PRECISIONS = ("float16", "float32", "float64")
 _RESTART = 20

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
+import functools
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 
 import numpy as np
 
@@ -108,8 +110,17 @@ class Answer:
     second: np.ndarray
 
 
-def run(program: Program, target: str, given: np.ndarray, folder: Path | None = None) -> Answer:
-    """Run a program for each column of ``given``; ``folder`` is for compiled modules."""
+def run(
+    program: Program,
+    target: str,
+    given: np.ndarray,
+    folder: Path | None = None,
+    tolerances: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Answer:
+    """Run a program for each column of ``given``.
+
+    ``folder`` is for compiled modules; ``tolerances`` are what the entry has as rtol and atol.
+    """
     real = np.float64 if program.bits == 64 else np.float32
     given = np.ascontiguousarray(given, real)
     runs = given.shape[1]
@@ -117,44 +128,54 @@ def run(program: Program, target: str, given: np.ndarray, folder: Path | None = 
     control[[Control.RUNS, Control.CHUNK, Control.SHARE]] = runs, runs, 1
     arrays = [np.zeros(1, real if kind == "real" else KINDS[kind]) for kind in ENTRY]
     arrays[0], arrays[3] = control, given
+    if tolerances is not None:
+        arrays[6:8] = [np.ascontiguousarray(values, real) for values in tolerances]
     names = dict(zip(RESULTS, range(len(ENTRY) - 1 - len(RESULTS), len(ENTRY) - 1), strict=True))
     arrays[names["states"]] = np.full((program.out, runs), np.nan, real)
     arrays[names["status"]] = np.full(runs, 255, np.uint8)
     for name in ("newton_iterations", "linear_iterations"):
         arrays[names[name]] = np.full(runs, -1, np.int32)
-    _call(program, target, arrays, folder)
+    _prepared(program, target, folder)(arrays)
     results = ("states", "status", "newton_iterations", "linear_iterations")
     return Answer(*(arrays[names[name]] for name in results))
 
 
-def _call(program: Program, target: str, arrays: list[np.ndarray], folder: Path | None) -> None:
+@functools.lru_cache(maxsize=64)
+def _prepared(program: Program, target: str, folder: Path | None) -> Callable[..., None]:
+    """Compile a program; return what runs it on the arrays of an entry."""
     text = program.source(target)
     reals = program.shared + program.persistent
-    real = arrays[3].dtype
     if target == "numpy":
-        runs = arrays[3].shape[1]
-        scope: dict = {"WIDTH": runs}
-        exec(text, scope)
-        flat = [array.reshape(-1) for array in arrays[:-1]]
-        with np.errstate(all="ignore"):
-            scope["integrate"](*flat, np.full((reals, runs), np.nan, real))
-        return
+        return functools.partial(_interpret, compile(text, "<lanes>", "exec"), reals)
     assert folder is not None
     name = f"lanes_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     path = folder / f"{name}.py"
     path.write_text(text)
-    addresses = [array.ctypes.data for array in arrays]
     if target == "cuda":
         from cuda_text import EmulatedText
 
-        EmulatedText(path, program.bits, program.shared).call(*addresses)
-        return
-    from cubie_kernels.build import cpu
-    from cubie_kernels.lane.symbols import load_symbols
+        call = EmulatedText(path, program.bits, program.shared).call
+    else:
+        from cubie_kernels.build import cpu
+        from cubie_kernels.lane.symbols import load_symbols
 
-    load_symbols()
-    code, symbol = cpu.compile_object(path, name, program.bits, program.width)
-    size = reals * program.width * real.itemsize
-    arena = (ctypes.c_byte * (size + 64)).from_buffer(bytearray(b"\xff" * (size + 64)))
-    start = -(-ctypes.addressof(arena) // 64) * 64
-    cpu.load_object(code, symbol, len(ENTRY)).call(*addresses[:-1], start)
+        load_symbols()
+        code, symbol = cpu.compile_object(path, name, program.bits, program.width)
+        call = cpu.load_object(code, symbol, len(ENTRY)).call
+    size = reals * program.width * program.bits // 8 + 64
+    return functools.partial(_execute, call, size)
+
+
+def _interpret(code: CodeType, reals: int, arrays: list[np.ndarray]) -> None:
+    runs = arrays[3].shape[1]
+    scope: dict = {"WIDTH": runs}
+    exec(code, scope)
+    flat = [array.reshape(-1) for array in arrays[:-1]]
+    with np.errstate(all="ignore"):
+        scope["integrate"](*flat, np.full((reals, runs), np.nan, arrays[3].dtype))
+
+
+def _execute(call: Callable[..., None], size: int, arrays: list[np.ndarray]) -> None:
+    arena = np.full(size, 0xFF, np.uint8)  # all NaN
+    start = -(-arena.ctypes.data // 64) * 64
+    call(*(array.ctypes.data for array in arrays[:-1]), start)
