@@ -8,6 +8,7 @@ from typing import Any
 from cubie_kernels.buffers import BufferRegistry
 from cubie_kernels.build.config import KernelConfig
 from cubie_kernels.build.erk_part import erk_part
+from cubie_kernels.build.firk_part import firk_part
 from cubie_kernels.build.part import Part
 from cubie_kernels.build.rosenbrock_part import rosenbrock_part
 from cubie_kernels.methods import get_method
@@ -16,6 +17,7 @@ __all__ = ["kernel_parts"]
 
 _FAMILIES: dict[str, Callable[[KernelConfig, Any, BufferRegistry], tuple[Part, ...]]] = {
     "erk": erk_part,
+    "firk": firk_part,
     "rosenbrock": rosenbrock_part,
 }
 

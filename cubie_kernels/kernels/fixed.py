@@ -52,7 +52,6 @@ def integrate(
     alive = run < runs
     while any_lane(alive):
         load_run(run, alive, columns, values, initial, y, p)
-        begin_runs(alive, *WORK)
         t = settings[T0]
         start_derivative(t, alive, y, p, k)
         saved = 0
@@ -79,6 +78,8 @@ def integrate(
                 kept[N + i] = k[i]
             looks = 0
             while looks < 2:
+                # Nothing is kept from block to block, so that a second look sees the same.
+                begin_runs(alive, *WORK)
                 for s in range(first, end):
                     t_new = settings[T0] + (s + 1) * settings[DT]
                     if s + 1 >= all_steps:

@@ -1,0 +1,375 @@
+"""Fully implicit Runge-Kutta steps: all stages at once, by simplified Newton iterations.
+
+The unknowns are the increments ``z_j = Y_j - y`` of the stages. In ``w = t_inverse @ z`` the system
+of a Newton iteration falls apart into a real one with ``real/h * M - J`` and complex ones with
+``(alpha + beta*i)/h * M - J`` (`cubie_kernels.methods.transform.StageTransform`; Hairer and Wanner,
+Solving Ordinary Differential Equations II, section IV.8). Only ``w`` is stored: whatever is wanted
+of the increments is a combination of its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from cubie_kernels.buffers import BufferRegistry
+from cubie_kernels.kernels.scratch import LOOP, STEP
+from cubie_kernels.methods import Tableau
+
+__all__ = ["declare_firk", "firk_constants"]
+
+# More stages converge more slowly: Hairer's code RADAU allows as many iterations.
+_ITERATIONS, _ITERATIONS_OF_A_STAGE = 7, 2.5
+_ROUNDING = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
+
+_Matrix = Sequence[Sequence[float]]
+
+
+def firk_constants(tableau: Tableau, states: int, precision: str) -> dict[str, Any]:
+    """Return the coefficients of a fully implicit method, for the unknowns ``w``."""
+    transform, filtered, dense = tableau.transform, tableau.filtered_error, tableau.dense
+    assert transform is not None
+    stages, t = tableau.stages, transform.t
+    about_end, about_start = _expansions(tableau.c)
+    powers = range(1, len(about_end) + 1)
+    dense_rows: _Matrix = ()
+    if dense is not None:
+        columns = tuple(zip(*dense.nested, strict=True))
+        dense_rows = _product(_product(columns, transform.inverse), t)
+    return {
+        "N": states,
+        "STAGES": stages,
+        "END": stages,
+        "ORDER": tableau.order,
+        "IMPLICIT": True,
+        "PAIRED": False,
+        "LIMIT": _ITERATIONS + int(_ITERATIONS_OF_A_STAGE * max(0, stages - 3)),
+        "ROUNDING": _ROUNDING[precision],
+        "NODES": tableau.c,
+        "T": t,
+        "T_INVERSE": transform.t_inverse,
+        "BLOCKS": transform.blocks,
+        "REAL": transform.real or 0.0,
+        "PAIRS": transform.pairs,
+        "FIRST_PAIR": 0 if transform.real is None else 1,
+        "WEIGHTS": _product((transform.weights,), t)[0],
+        "GAMMA": 0.0 if filtered is None else filtered.gamma,
+        "ERROR": () if filtered is None else _product((filtered.weights,), t)[0],
+        "DENSE": dense_rows,
+        "DENSE_DEGREE": len(dense_rows),
+        "DEGREE": len(about_end),
+        "ABOUT_END": _product(about_end, t),
+        "ABOUT_START": _product(about_start, t),
+        "SPREAD": _product(transform.t_inverse, [[c**d for d in powers] for c in tableau.c]),
+    }
+
+
+def declare_firk(registry: BufferRegistry, states: int, stages: int, precision: str) -> None:
+    """Declare what a fully implicit step needs beside its linear solvers."""
+    buffers = {
+        "firk_stage_rhs": (stages + 1) * states,
+        "firk_stage_increments": stages * states,
+        "firk_accumulator": states,
+        "firk_last_step": 4,
+        "newton_delta": stages * states,
+        "newton_weight": states,
+    }
+    for name, size in buffers.items():
+        registry.register(name, STEP, size, "local", precision=precision)
+    registry.register_child(LOOP, STEP)
+
+
+def _product(left: _Matrix, right: _Matrix) -> tuple[tuple[float, ...], ...]:
+    """Return a matrix product, rounded once for each entry."""
+    columns = [[Fraction(x) for x in column] for column in zip(*right, strict=True)]
+    return tuple(
+        tuple(
+            float(sum(Fraction(x) * y for x, y in zip(row, column, strict=True)))
+            for column in columns
+        )
+        for row in left
+    )
+
+
+def _expansions(c: Sequence[float]) -> tuple[_Matrix, _Matrix]:
+    """Return the powers of a step's polynomial about its end and about its start.
+
+    The polynomial goes through the increments at the nodes ``c`` and, where that is not a node,
+    through 0 at the start. Row ``d`` holds the factors of the increments in the coefficient of the
+    power ``d + 1``; the constant is not needed.
+    """
+    nodes = [Fraction(x) for x in c]
+    about_end, about_start = [], []
+    for own in nodes:
+        others = [x for x in ([Fraction(0)] if c[0] else []) + nodes if x != own]
+        for origin, found in ((1, about_end), (0, about_start)):
+            powers = [Fraction(1)]
+            for x in others:
+                less = [*((origin - x) * p for p in powers), Fraction(0)]
+                more = [Fraction(0), *powers]
+                powers = [(p + q) / (own - x) for p, q in zip(less, more, strict=True)]
+            found.append([float(p) for p in powers[1:]])
+    return tuple(zip(*about_end, strict=True)), tuple(zip(*about_start, strict=True))
+
+
+# ---------------------------------------------------------------------------- lane source
+def begin_runs(fresh, *WORK):
+    """Take nothing over from the last step in the lanes of ``fresh``."""
+    memory[0] = select(fresh, 0.0, memory[0])
+
+
+def take_step(t, h, y, p, y_new, rtol, atol, active, k, between, *WORK):
+    """Step from ``y`` at ``t`` to ``y_new`` at ``t + h``.
+
+    The first rows of ``k`` hold the derivative at ``y``; its last rows get that at ``y_new``.
+    Returns the square of the error norm, the status of what failed or 0, and the numbers of
+    Newton and linear iterations.
+    """
+    inverse = real(1.0 / h)
+    linear_prepare(real(t), y, p, rtol, atol, *LINEAR)
+    bad = firk_factor(t, inverse, y, p, *WORK)
+    trouble = select(bad, SINGULAR_MATRIX, integers(0))
+    trouble = select(all_finite(k), trouble, NONFINITE)
+    # The time has 64 bits in every precision. It stays where it is after a refused step.
+    refused = both(real(t) == memory[2], real(t - wide(real(t))) == memory[3])
+    early = either(refused, memory[0] == 0.0)
+    firk_start(h, refused, k, *WORK)
+    going = both(active, trouble == 0)
+    trouble, solves, products, eta = firk_solve(
+        t, h, inverse, y, p, rtol, atol, going, trouble, k, between, *WORK
+    )
+    for i in range(N):
+        y_new[i] = y[i] + total(WEIGHTS[j] * w[j * N + i] for j in range(STAGES))
+    q = real(0.0)
+    if not UNIFORM_STEP:
+        q, count = firk_error(
+            t, inverse, y, p, y_new, rtol, atol, early, k, between, *WORK
+        )
+        products = products + count
+    memory[0] = select(trouble > 0, 0.0, real(h))
+    memory[1] = eta
+    memory[2] = real(t)
+    memory[3] = real(t - wide(real(t)))
+    rhs(real(t + wide(h)), y_new, p, offset(k, END * N))
+    return q, trouble, solves, products
+
+
+def firk_factor(t, inverse, y, p, *WORK):
+    """Factorise the matrices of all systems; return the lanes in which one is singular."""
+    bad = inverse != inverse
+    if REAL:
+        bad = linear_factor(real(t), y, p, REAL * inverse, *LINEAR)
+    elif not UNIFORM_STEP:
+        bad = linear_factor(real(t), y, p, (1.0 / GAMMA) * inverse, *LINEAR)
+    if len(PAIRS) > 0:
+        bad = either(
+            bad,
+            pair_factor(real(t), y, p, PAIRS[0][0] * inverse, PAIRS[0][1] * inverse, *PAIR_0),
+        )
+    if len(PAIRS) > 1:
+        bad = either(
+            bad,
+            pair_factor(real(t), y, p, PAIRS[1][0] * inverse, PAIRS[1][1] * inverse, *PAIR_1),
+        )
+    return bad
+
+
+def firk_start(h, refused, k, *WORK):
+    """Write the start of the iterations: on the polynomial of the step before.
+
+    It is continued beyond the end of an accepted step; a refused one already passed here. Where
+    there is none that was solved, the start is 0.
+    """
+    before = memory[0]
+    ratio = h / before
+    again = any_lane(refused)
+    power = ratio
+    for d in unroll(range(DEGREE)):
+        for i in range(N):
+            term = total(ABOUT_END[d][j] * w[j * N + i] for j in range(STAGES))
+            if again:
+                term = select(
+                    refused, total(ABOUT_START[d][j] * w[j * N + i] for j in range(STAGES)), term
+                )
+            k[(d + 1) * N + i] = power * term
+        power = power * ratio
+    known = before > 0.0
+    for s in unroll(range(STAGES)):
+        for i in range(N):
+            w[s * N + i] = select(
+                known, total(SPREAD[s][d] * k[(d + 1) * N + i] for d in range(DEGREE)), 0.0
+            )
+
+
+def firk_solve(t, h, inverse, y, p, rtol, atol, going, trouble, k, between, *WORK):
+    """Iterate until the lanes of ``going`` have converged, or will not.
+
+    A lane has converged when the norm of what is still missing, estimated by the rate at which its
+    changes shrink, is a small part of the tolerance.
+    """
+    magnitude = real(0.0)
+    for i in range(N):
+        size = fabs(y[i])
+        weight[i] = reciprocal(atol[i] + rtol[i] * size)
+        magnitude = magnitude + (weight[i] * size) * (weight[i] * size)
+    magnitude = sqrt(magnitude * (1.0 / N))
+    kappa = larger(smaller(real(1.0) / sqrt(magnitude), real(0.03)), (20.0 * ROUNDING) * magnitude)
+    solves = integers(0)
+    products = integers(0)
+    eta = memory[1]
+    eta = select(memory[0] == 0.0, 1e3, eta)
+    eta = larger(eta, real(ROUNDING))
+    eta = sqrt(eta) * sqrt(sqrt(eta))
+    norm = ratio = real(1.0)
+    n = 0
+    while any_lane(going):
+        code, count = firk_change(t, h, inverse, y, p, k, between, *WORK)
+        solves = count_if(solves, going)
+        products = products + select(going, count, 0)
+        norm_before = norm
+        norm = real(0.0)
+        for s in unroll(range(STAGES)):
+            for i in range(N):
+                e = weight[i] * delta[s * N + i]
+                norm = norm + e * e
+        norm = sqrt(norm * (1.0 / (STAGES * N)))
+        hopeless = negate(finite(norm))
+        if n > 0:
+            ratio_before = ratio
+            ratio = norm / norm_before
+            theta = sqrt(ratio * (ratio if n == 1 else ratio_before))
+            eta = select(going, theta / (1.0 - theta), eta)
+            left = eta * norm
+            for _ in range(n + 1, LIMIT):
+                left = left * theta
+            hopeless = negate(both(theta < 0.99, left <= kappa))
+        unsolved = code > 0
+        trouble = select(both(going, hopeless), NEWTON_DIVERGED, trouble)
+        trouble = select(both(going, unsolved), LINEAR_SOLVER_LIMIT, trouble)
+        going = both(going, negate(either(hopeless, unsolved)))
+        for i in range(STAGES * N):
+            w[i] = select(going, w[i] + delta[i], w[i])
+        going = both(going, eta * norm > kappa)
+        n += 1
+    return trouble, solves, products, eta
+
+
+def firk_change(t, h, inverse, y, p, k, between, *WORK):
+    """Write the change that an iteration makes to ``w``; return linear codes and iterations."""
+    for s in unroll(range(STAGES)):
+        for i in range(N):
+            between[i] = y[i] + total(T[s][j] * w[j * N + i] for j in range(STAGES))
+        rhs(real(t + wide(NODES[s] * h)), between, p, offset(k, (s + 1) * N))
+    for s in unroll(range(STAGES)):
+        for i in range(N):
+            delta[s * N + i] = total(
+                T_INVERSE[s][j] * k[(j + 1) * N + i] for j in range(STAGES)
+            )
+            if not MASS:
+                delta[s * N + i] = delta[s * N + i] - inverse * total(
+                    BLOCKS[s][j] * w[j * N + i] for j in range(STAGES)
+                )
+    if MASS:
+        for j in unroll(range(STAGES)):
+            mass_product(offset(w, j * N), between)
+            for s in unroll(range(STAGES)):
+                if BLOCKS[s][j] != 0.0:
+                    for i in range(N):
+                        delta[s * N + i] = delta[s * N + i] - (BLOCKS[s][j] * inverse) * between[i]
+    code = integers(0)
+    products = integers(0)
+    if REAL:
+        code, products = linear_solve(real(t), y, p, REAL * inverse, delta, *LINEAR)
+    if len(PAIRS) > 0:
+        failed, count = pair_solve(
+            real(t), y, p, PAIRS[0][0] * inverse, PAIRS[0][1] * inverse,
+            offset(delta, FIRST_PAIR * N), offset(delta, (FIRST_PAIR + 1) * N), *PAIR_0,
+        )
+        code = code + failed
+        products = products + count
+    if len(PAIRS) > 1:
+        failed, count = pair_solve(
+            real(t), y, p, PAIRS[1][0] * inverse, PAIRS[1][1] * inverse,
+            offset(delta, (FIRST_PAIR + 2) * N), offset(delta, (FIRST_PAIR + 3) * N), *PAIR_1,
+        )
+        code = code + failed
+        products = products + count
+    return code, products
+
+
+def firk_error(t, inverse, y, p, y_new, rtol, atol, early, k, between, *WORK):
+    """Return the square of the error norm, and the number of linear iterations."""
+    q, count = firk_filtered(t, inverse, y, p, y_new, rtol, atol, k, between, *WORK)
+    again = both(early, q > 1.0)
+    if any_lane(again):
+        for i in range(N):
+            between[i] = y[i] + delta[i]
+        rhs(real(t), between, p, offset(k, N))
+        q_2, count_2 = firk_filtered(
+            t, inverse, y, p, y_new, rtol, atol, offset(k, N), between, *WORK
+        )
+        q = select(again, q_2, q)
+        count = count + select(again, count_2, 0)
+    return q, count
+
+
+def firk_filtered(t, inverse, y, p, y_new, rtol, atol, slope, between, *WORK):
+    """Write the error estimate with the derivative ``slope`` at the start to ``delta``.
+
+    Returns the square of its norm, and the number of linear iterations.
+    """
+    a = (1.0 / GAMMA) * inverse
+    for i in range(N):
+        delta[i] = a * total(ERROR[j] * w[j * N + i] for j in range(STAGES))
+    if MASS:
+        mass_product(delta, between)
+        for i in range(N):
+            delta[i] = between[i]
+    for i in range(N):
+        delta[i] = slope[i] + delta[i]
+    code, count = linear_solve(real(t), y, p, a, delta, *LINEAR)
+    q = real(0.0)
+    for i in range(N):
+        size = larger(fabs(y[i]), fabs(y_new[i]))
+        e = reciprocal(atol[i] + rtol[i] * size) * delta[i]
+        q = q + e * e
+    return q * (1.0 / N), count
+
+
+def prepare_dense(t, h, y, p, y_new, k, between, *WORK):
+    """Prepare nothing: the increments of the step are all that the interpolant needs."""
+
+
+def dense_output(theta, h, y, y_new, k, result, *WORK):
+    """Interpolate the state at ``t + theta * h``.
+
+    With the polynomial of the stages where it is of the order that the cubic Hermite polynomial
+    has, else with that one.
+    """
+    rest = 1.0 - theta
+    for i in range(N):
+        rise = y_new[i] - y[i]
+        if DENSE:
+            bend = real(0.0)
+            for d in unroll(range(DENSE_DEGREE - 1, 0, -1)):
+                bend = (rest if d % 2 else theta) * (
+                    bend + total(DENSE[d][j] * w[j * N + i] for j in range(STAGES))
+                )
+            result[i] = y[i] + theta * (rise + bend)
+        else:
+            bend = h * k[i] - rise
+            turn = rise - h * k[END * N + i] - bend
+            result[i] = y[i] + theta * (rise + rest * (bend + theta * turn))
+
+
+def pair_factor(t, y, p, a, b, jac, pair_lu):
+    """Factorise ``(a + b*i)*M - J``; return the lanes in which it is singular."""
+    growth = lu_factor_pair(jac, a, b, pair_lu)
+    return negate(finite(growth))
+
+
+def pair_solve(t, y, p, a, b, re, im, jac, pair_lu):
+    """Replace ``re + im*i`` by the solution; return a code and a number of iterations, both 0."""
+    lu_solve_pair(pair_lu, re, im)
+    return integers(0), integers(0)
