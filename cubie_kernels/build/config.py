@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cubie_kernels.build.krylov_source import KrylovConfig
 from cubie_kernels.kernels.controllers import Controller
 from cubie_kernels.model import System
 
@@ -45,6 +46,8 @@ class KernelConfig:
         Lanes of a register on the CPU; by default as measured best for the precision.
     detect_stiffness : bool
         Whether an explicit method ends runs that it finds stiff.
+    linear_solver : {"lu", "banded"} or KrylovConfig
+        How the linear systems of an implicit method are solved.
     maths : {"auto", "inline", "libmvec", "portable"}
         How elementary functions are computed on the CPU.
     """
@@ -64,3 +67,4 @@ class KernelConfig:
     width: int | None = None
     maths: str = "auto"
     detect_stiffness: bool = False
+    linear_solver: str | KrylovConfig = "lu"

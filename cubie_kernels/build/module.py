@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from cubie_kernels.buffers import BufferRegistry, Limits
 from cubie_kernels.build.config import KernelConfig
-from cubie_kernels.build.part import Part
+from cubie_kernels.build.part import Part, Text
 from cubie_kernels.build.parts import kernel_parts
 from cubie_kernels.kernels import adaptive, controllers, erk, fixed, saves, start
 from cubie_kernels.kernels.constants import abi_constants, controller_constants
@@ -108,15 +108,30 @@ def kernel_module(config: KernelConfig) -> Module:
     if config.saves:
         functions += [saves.store_missing]
         functions += [loop.save_passed, *([adaptive.save_start] if config.adaptive else [])]
-    inline = config.system.operations <= _INLINED_OPERATIONS
-    texts = [config.system.lane_source(), *(text for part in parts for text in part.texts)]
-    model = [_device(function, inline) for text in texts for function in _functions(text)]
+    texts = [Text(config.system.lane_source(), config.system.operations)]
+    texts += [text for part in parts for text in part.texts]
+    model = [
+        _device(function, text.operations <= _INLINED_OPERATIONS)
+        for text in texts
+        for function in _functions(text.functions)
+    ]
     body = [_device(specialise(function, names), True) for function in functions]
+    entry = specialise(loop.integrate, names)
     return Module(
-        "\n\n\n".join([*model, *body, specialise(loop.integrate, names)]) + "\n",
+        "\n\n\n".join([*_tables(config, parts), *model, *body, entry]) + "\n",
         registry.shared_buffer_size(LOOP) + registry.persistent_local_buffer_size(LOOP),
         registry.shared_buffer_size(LOOP),
     )
+
+
+def _tables(config: KernelConfig, parts: tuple[Part, ...]) -> list[str]:
+    """Return the tables of numbers that functions read, as text."""
+    lines = [
+        f"{name} = reader({list(values)!r}, {config.target!r})"
+        for part in parts
+        for name, values in part.tables.items()
+    ]
+    return ["\n".join(["from cubie_kernels.lane.tables import reader\n", *lines])] if lines else []
 
 
 def _functions(text: str) -> list[str]:

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["Part"]
+__all__ = ["ALWAYS", "NEVER", "Part", "Text"]
+
+ALWAYS, NEVER = 0, 1 << 30
+
+
+class Text(NamedTuple):
+    """Functions as text; those of few operations are copied to where they are called."""
+
+    functions: str
+    operations: int
 
 
 @dataclass(frozen=True)
@@ -25,12 +34,15 @@ class Part:
     group : str, optional
         Under which name source hands on that memory alone; all scratch memory together is
         ``WORK``.
-    texts : tuple of str
-        Functions of the model that it calls.
+    texts : tuple of Text
+        Functions made for the model.
+    tables : mapping of str to tuple of int or float
+        Numbers that its functions read by these names.
     """
 
-    names: Mapping[str, Any]
-    functions: tuple[FunctionType, ...]
+    names: Mapping[str, Any] = field(default_factory=dict)
+    functions: tuple[FunctionType, ...] = ()
     scratch: Mapping[str, str] = field(default_factory=dict)
     group: str | None = None
-    texts: tuple[str, ...] = ()
+    texts: tuple[Text, ...] = ()
+    tables: Mapping[str, tuple[float, ...]] = field(default_factory=dict)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from cubie_kernels.buffers import BufferRegistry
 from cubie_kernels.build.config import KernelConfig
-from cubie_kernels.build.linear_part import linear_part
-from cubie_kernels.build.part import Part
+from cubie_kernels.build.linear_part import linear_parts
+from cubie_kernels.build.part import Part, Text
 from cubie_kernels.kernels import rosenbrock
 from cubie_kernels.methods import RosenbrockTableau
+from cubie_kernels.model.mass_source import mass_source
 
 __all__ = ["rosenbrock_part"]
 
@@ -21,11 +22,16 @@ def rosenbrock_part(
     rosenbrock.declare_rosenbrock(
         registry, states, tableau.stages, names["TIMED"], config.precision
     )
+    names |= {"MASS": system.mass is not None}
     names |= {"DERIVATIVES": "rosenbrock_stage_rhs", "ACCUMULATOR": "rosenbrock_accumulator"}
     functions = [rosenbrock.begin_runs, rosenbrock.take_step]
     if config.saves:
         functions += [rosenbrock.prepare_dense, rosenbrock.dense_output]
     scratch = {"u": "rosenbrock_stage_increments", "slope": "rosenbrock_time_derivative"}
-    texts = (system.derivative_source("time_derivative"),) if names["TIMED"] else ()
-    step = Part(names, tuple(functions), scratch, texts=texts)
-    return (step, *linear_part(config, registry))
+    texts = []
+    if names["TIMED"]:
+        texts += [Text(system.derivative_source("time_derivative"), system.operations)]
+    if system.mass is not None:
+        texts += [Text(mass_source(states, system.mass), len(system.mass))]
+    step = Part(names, tuple(functions), scratch, texts=tuple(texts))
+    return (step, *linear_parts(config, registry))

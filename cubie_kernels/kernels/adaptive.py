@@ -117,7 +117,7 @@ def integrate(
                     t, fresh, save_at, position, run, stride, times, y, p, o, out, *RESULTS
                 )
         left = real(t1 - t)
-        last = h >= left
+        last = both(active, h >= left)
         step = select(last, left, h)
         q, trouble, solves, products = take_step(
             t, step, y, p, y_new, rtol, atol, active, k, between, *WORK

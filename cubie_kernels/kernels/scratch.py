@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from cubie_kernels.buffers import BufferRegistry
 
-__all__ = [
-    "LINEAR",
-    "LOOP",
-    "STEP",
-    "declare_direct",
-    "declare_loop",
-]
+__all__ = ["LINEAR", "LOOP", "STEP", "declare_loop"]
 
 LOOP, STEP, LINEAR = "loop", "step", "linear solver"
-
-
-def declare_direct(registry: BufferRegistry, jacobian: int, factors: int, precision: str) -> None:
-    """Declare the entries of a Jacobian and of its factors."""
-    registry.register("lin_jacobian", LINEAR, jacobian, "local", precision=precision)
-    registry.register("lin_factors", LINEAR, factors, "local", precision=precision)
-    registry.register_child(STEP, LINEAR)
 
 
 def declare_loop(
