@@ -1,5 +1,7 @@
 """Damped Newton iteration with a matrix-free linear solver, one problem r(d) = 0 for each lane.
 
+Kelley, Iterative Methods for Linear and Nonlinear Equations (1995), chapters 6 and 8.
+
 `cubie_kernels.kernels.factories` binds the names in capitals, as those of
 `cubie_kernels.kernels.krylov`; ``*ARGUMENTS`` are ``*CONTEXT``, ``*WEIGHT``, ``base``, ``d`` and
 scratch memory.
