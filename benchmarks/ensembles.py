@@ -2,7 +2,8 @@
 
 Run it from anywhere::
 
-    python benchmarks/ensembles.py                    # all sections, writes results/ensembles.md
+    python benchmarks/ensembles.py                    # all, writes results/{ensembles,stiff}.md
+    python benchmarks/ensembles.py --only stiff       # one group, writes results/stiff.md
     python benchmarks/ensembles.py --only lorenz,hh   # some sections, prints only
     python benchmarks/ensembles.py --quick            # small, to see that it works
 
@@ -13,11 +14,12 @@ figure is given by best and by median times.
 from __future__ import annotations
 
 import argparse
-import functools
 import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -35,37 +37,14 @@ from ensembles_timing import (  # noqa: E402
     available_threads,
     figures_markdown,
 )
+from stiff_build import stiff_build  # noqa: E402
+from stiff_precision import stiff_precision  # noqa: E402
+from stiff_problems import PROBLEMS  # noqa: E402
 
-
-def arguments(sections: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", help=f"comma-separated sections of: {', '.join(sections)}")
-    parser.add_argument("--quick", action="store_true", help="small sizes, few rounds")
-    parser.add_argument("--threads", type=int, default=available_threads())
-    parser.add_argument("--rounds", type=int, help="timed rounds (default 7, quick 3)")
-    parser.add_argument(
-        "--output", type=Path, help="Markdown file (default results/ensembles.md for a full run)"
-    )
-    given = parser.parse_args()
-    chosen = given.only.split(",") if given.only else sections
-    unknown = [name for name in chosen if name not in sections]
-    if unknown:
-        parser.error(f"no section {', '.join(unknown)}; there are {', '.join(sections)}")
-    given.chosen = chosen
-    if given.output is None and not given.only and not given.quick:
-        given.output = HERE / "results" / "ensembles.md"
-    return given
-
-
-def main() -> int:
-    """Run the chosen sections with a kernel cache of their own, empty at the start."""
-    with tempfile.TemporaryDirectory() as cache:
-        os.environ["CUBIE_CACHE_DIR"] = cache
-        return run()
-
-
-def run() -> int:
-    sections = {
+RESULTS = HERE / "results"
+TITLES = {"ensembles": "Ensembles", "stiff": "Stiff ensembles"}
+GROUPS: dict[str, dict[str, Callable[[Settings], Table]]] = {
+    "ensembles": {
         "lorenz": adaptive,
         "fixed": fixed_step,
         "f32": precision,
@@ -74,14 +53,59 @@ def run() -> int:
         "ring32": ring_small,
         "ring200": ring_large,
         "startup": startup,
-        "heyoka": functools.partial(work_precision, folder=HERE / "results"),
-    }
-    given = arguments(list(sections))
+        "heyoka": partial(work_precision, folder=RESULTS),
+    },
+    "stiff": {
+        **{p.name: partial(stiff_precision, p, folder=RESULTS) for p in PROBLEMS},
+        "stiff_build": stiff_build,
+    },
+}
+"""Sections by group; a group's results are one file."""
+
+
+def arguments() -> argparse.Namespace:
+    sections = {name for group in GROUPS.values() for name in group}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--only",
+        default=",".join(GROUPS),
+        help="comma-separated groups or sections: "
+        + "; ".join(f"{group}: {', '.join(names)}" for group, names in GROUPS.items()),
+    )
+    parser.add_argument("--quick", action="store_true", help="small sizes, few rounds, no files")
+    parser.add_argument("--threads", type=int, default=available_threads())
+    parser.add_argument("--rounds", type=int, help="timed rounds (default 7, quick 3)")
+    given = parser.parse_args()
+    given.chosen = given.only.split(",")
+    unknown = [name for name in given.chosen if name not in sections | set(GROUPS)]
+    if unknown:
+        parser.error(f"no section {', '.join(unknown)}; there are {', '.join(sorted(sections))}")
+    return given
+
+
+def main() -> int:
+    """Run the chosen sections with a kernel cache of their own, empty at the start."""
+    given = arguments()
+    settings = Settings(given.quick, given.threads, given.rounds or (3 if given.quick else 7))
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["CUBIE_CACHE_DIR"] = cache
+        for group, sections in GROUPS.items():
+            whole = group in given.chosen
+            chosen = [name for name in sections if whole or name in given.chosen]
+            if chosen:
+                text = run(group, chosen, settings)
+                if whole and not given.quick:
+                    (RESULTS / f"{group}.md").write_text(text, encoding="utf-8")
+                    print(f"written: {RESULTS / group}.md")
+    return 0
+
+
+def run(group: str, chosen: Sequence[str], settings: Settings) -> str:
+    """Run sections of a group, print them, and return the result in Markdown."""
     import numba
 
-    numba.set_num_threads(given.threads)
-    settings = Settings(given.quick, given.threads, given.rounds or (3 if given.quick else 7))
-    machine = describe(given.threads)
+    numba.set_num_threads(settings.threads)
+    machine = describe(settings.threads)
     if os.getloadavg()[0] > 0.5:
         machine.append(
             "- **other programs were running**: times by the clock are unsure, processor times "
@@ -89,30 +113,26 @@ def run() -> int:
         )
     print("\n".join(machine), flush=True)
     tables: list[Table] = []
-    for name in given.chosen:
+    for name in chosen:
         start = time.perf_counter()
-        tables.append(sections[name](settings))
+        tables.append(GROUPS[group][name](settings))
         print(f"\n{tables[-1].markdown()}", flush=True)
         print(figures_markdown(tables[-1].figures), flush=True)
         print(f"({name}: {time.perf_counter() - start:.0f} s)", flush=True)
     machine.append(f"- load average after the last section: {os.getloadavg()[0]:.2f}")
-    text = report(machine, tables, settings)
-    if given.output:
-        given.output.parent.mkdir(parents=True, exist_ok=True)
-        given.output.write_text(text, encoding="utf-8")
-        print(f"written: {given.output}")
-    return 0
+    return report(group, machine, tables, settings)
 
 
-def report(machine: list[str], tables: list[Table], settings: Settings) -> str:
+def report(group: str, machine: list[str], tables: list[Table], settings: Settings) -> str:
     """The whole result in Markdown."""
     size = "small sizes, not to quote" if settings.quick else "full sizes"
     figures = [figure for table in tables for figure in table.figures]
     return "\n".join(
         [
-            "# Ensembles: figures",
+            f"# {TITLES[group]}: figures",
             "",
-            f"Written by `python benchmarks/ensembles.py` ({size}, {settings.rounds} rounds).",
+            f"Written by `python benchmarks/ensembles.py --only {group}` ({size}, "
+            f"{settings.rounds} rounds).",
             "",
             *machine,
             "",

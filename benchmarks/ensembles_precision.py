@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from ensembles_checks import require_success
-from ensembles_timing import Figure, Settings, Table, Timing, interleave
+from ensembles_curves import Curve, Point, draw
+from ensembles_timing import Figure, Settings, Table, interleave
 from problems import LORENZ
 
 __all__ = ["PICTURE", "work_precision"]
@@ -112,8 +113,16 @@ def work_precision(settings: Settings, folder: Path) -> Table:
     times, _ = interleave(
         {key: (lambda f=f: f(rho)) for key, (_, f) in points.items()}, max(3, settings.rounds)
     )
-    curves = {name: _curve(name, errors, times) for name in ("heyoka", *METHODS)}
-    draw(curves, runs, folder / PICTURE)
+    curves = {
+        name: Curve.through([Point(errors[k], runs, times[k]) for k in points if k[0] == name])
+        for name in ("heyoka", *METHODS)
+    }
+    draw(
+        curves,
+        f"Lorenz, {runs:,} runs, t = 0 … 1: work and precision",
+        folder / PICTURE,
+        peers=["heyoka"],
+    )
     rows = [
         [
             key[0],
@@ -128,40 +137,12 @@ def work_precision(settings: Settings, folder: Path) -> Table:
     ]
     figures, note = _compare(curves)
     calls = times["heyoka, calls alone", 1e-8].best
+    fastest = runs * 10.0 ** curves["heyoka"].seconds[0].min()
     note += (
-        f" They take {calls:.4f} s of the {10.0 ** curves['heyoka'][1].min():.4f} s of its fastest "
+        f" They take {calls:.4f} s of the {fastest:.4f} s of its fastest "
         "sweep, so the ratios are about the package as used from Python, not its steps alone."
     )
     return Table(title, header, rows, figures, [note, f"![work and precision]({PICTURE})"])
-
-
-Curve = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-
-def _curve(name: str, errors: dict, times: dict[tuple, Timing]) -> Curve:
-    """log10 of errors, best, median and processor seconds; no point that a better one undercuts."""
-    keys = sorted((key for key in errors if key[0] == name), key=lambda key: errors[key])
-    kept, least = [], np.inf
-    for key in keys:
-        if times[key].best < least:
-            least = times[key].best
-            kept.append(key)
-    return tuple(
-        np.log10([value(key) for key in kept])
-        for value in (
-            lambda key: errors[key],
-            lambda key: times[key].best,
-            lambda key: times[key].median,
-            lambda key: min(times[key].core_seconds),
-        )
-    )
-
-
-def _at(curve: Curve, which: int, error: float) -> float:
-    """log10 seconds to reach log10 `error`, infinite where the curve doesn't reach it."""
-    if error < curve[0][0]:
-        return np.inf
-    return float(np.interp(error, curve[0], curve[which]))
 
 
 def _compare(curves: dict[str, Curve]) -> tuple[list[Figure], str]:
@@ -169,11 +150,9 @@ def _compare(curves: dict[str, Curve]) -> tuple[list[Figure], str]:
     ours = {name: curve for name, curve in curves.items() if name != "heyoka"}
     figures, parts = [], []
     for exponent in range(-6, -15, -1):
-        method = min(ours, key=lambda name, at=exponent: _at(ours[name], 1, at))
-        best, median, cores = (
-            10.0 ** (_at(theirs, which, exponent) - _at(ours[method], which, exponent))
-            for which in (1, 2, 3)
-        )
+        error = 10.0**exponent
+        method = min(ours, key=lambda name, at=error: ours[name].at(at)[0])
+        best, median, cores = ours[method].speed_against(theirs, error)
         if not np.isfinite(best) or best == 0.0:
             continue
         parts.append(f"1e{exponent}: {best:.2f} ({method})")
@@ -185,30 +164,3 @@ def _compare(curves: dict[str, Curve]) -> tuple[list[Figure], str]:
         "heyoka over a span of 1e-9: what calling it for each batch costs in any case."
     )
     return figures, note
-
-
-def draw(curves: dict[str, Curve], runs: int, path: Path) -> None:
-    """Runs per second against achieved error."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7.0, 4.6), layout="constrained")
-    for name, (error, seconds, *_) in curves.items():
-        style = {"color": "black", "linewidth": 2.2} if name == "heyoka" else {}
-        label = "heyoka, batch mode" if name == "heyoka" else name
-        axes.plot(10.0**error, runs / 10.0**seconds, "o-", markersize=4, label=label, **style)
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="achieved relative error at the end (median of 100 runs)",
-        ylabel="runs per second",
-        title=f"Lorenz, {runs:,} runs, t = 0 … 1: work and precision",
-    )
-    axes.invert_xaxis()
-    axes.grid(alpha=0.3, which="both")
-    axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)

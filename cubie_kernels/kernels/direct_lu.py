@@ -3,8 +3,8 @@
 `lu_factor` and its like come from the model: straight-line code or loops over a band, with pivots
 chosen beforehand. Where they grow too much in a lane, a system is solved to see what that did to
 them. The lane keeps them if they stand the test, as matrices do that are badly scaled only.
-Otherwise its matrix is factorised once more, with pivots chosen by value; there a pair is a real
-matrix of twice the size.
+Otherwise its matrix is factorised once more, with pivots chosen by value, and stands the same test;
+there a pair is a real matrix of twice the size.
 
 No lane changes what another one gets: all of them pass through the static factors, and each takes
 what its own matrix needs.
@@ -36,7 +36,7 @@ def linear_solve(
     """Replace ``b`` by the solution."""
     rescued = lin_mark[0] > 0.5
     if DENSE and any_lane(rescued):
-        dense_solve(N, lin_dense, offset(lin_dense, N * N), b, lin_scratch)
+        dense_solve(direct_sizes(0), lin_dense, b, lin_scratch)
     lu_solve(lin_factors, b)
     if DENSE and any_lane(rescued):
         for i in range(N):
@@ -46,18 +46,23 @@ def linear_solve(
 
 def linear_rescue(doubtful, a, j, w, mark, scratch, dense):
     """Look at factors that grew; return the lanes whose matrix is singular."""
+    n = direct_sizes(0)
     x = scratch
     rest = offset(scratch, N)
     size = offset(scratch, 2 * N)
-    trial_side(N, x, rest, size)
+    trial_side(n, x, rest, size)
     lu_solve(w, x)
     less_matrix(a, j, x, rest, size)
-    bad = both(doubtful, wrong_rest(N, rest, size))
+    bad = both(doubtful, wrong_rest(n, rest, size))
     if DENSE and any_lane(bad):
-        for k in range(N * N):
+        for k in range(N * (N + 2)):
             dense[k] = real(0.0)
-        add_matrix(N, a, j, dense)
-        singular = dense_factor(N, dense, offset(dense, N * N), scratch)
+        add_matrix(n + 2, a, j, dense)
+        singular = dense_factor(n, dense, scratch)
+        trial_side(n, x, rest, size)
+        dense_solve(n, dense, rest, x)
+        less_matrix(a, j, x, rest, size)
+        singular = either(singular, wrong_rest(n, rest, size))
         mark[0] = select(both(bad, negate(singular)), 1.0, mark[0])
         bad = both(bad, singular)
     return bad
@@ -86,10 +91,7 @@ def pair_solve(
         for i in range(N):
             pair_scratch[2 * N + i] = re[i]
             pair_scratch[3 * N + i] = im[i]
-        dense_solve(
-            2 * N, pair_dense, offset(pair_dense, 4 * N * N), offset(pair_scratch, 2 * N),
-            pair_scratch,
-        )
+        dense_solve(direct_sizes(1), pair_dense, offset(pair_scratch, 2 * N), pair_scratch)
     lu_solve_pair(pair_factors, re, im)
     if DENSE_PAIR and any_lane(rescued):
         for i in range(N):
@@ -100,25 +102,28 @@ def pair_solve(
 
 def pair_rescue(doubtful, a, b, j, w, mark, scratch, dense):
     """Look at factors that grew; return the lanes whose matrix is singular."""
+    n = direct_sizes(1)
     x = scratch
     y = offset(scratch, N)
     rest = offset(scratch, 2 * N)
     size = offset(scratch, 4 * N)
-    trial_side(2 * N, x, rest, size)
+    trial_side(n, x, rest, size)
     lu_solve_pair(w, x, y)
-    less_matrix(a, j, x, rest, size)
-    less_mass(-b, y, rest, size)
-    less_matrix(a, j, y, offset(rest, N), offset(size, N))
-    less_mass(b, x, offset(rest, N), offset(size, N))
-    bad = both(doubtful, wrong_rest(2 * N, rest, size))
+    less_pair(a, b, j, x, y, rest, size)
+    bad = both(doubtful, wrong_rest(n, rest, size))
     if DENSE_PAIR and any_lane(bad):
-        for k in range(4 * N * N):
+        for k in range(2 * N * (2 * N + 2)):
             dense[k] = real(0.0)
-        add_matrix(2 * N, a, j, dense)
-        add_mass(2 * N, -b, offset(dense, N))
-        add_mass(2 * N, b, offset(dense, 2 * N * N))
-        add_matrix(2 * N, a, j, offset(dense, 2 * N * N + N))
-        singular = dense_factor(2 * N, dense, offset(dense, 4 * N * N), scratch)
+        below = offset(dense, N * (2 * N + 2))
+        add_matrix(n + 2, a, j, dense)
+        add_mass(n + 2, -b, offset(dense, N))
+        add_mass(n + 2, b, below)
+        add_matrix(n + 2, a, j, offset(below, N))
+        singular = dense_factor(n, dense, scratch)
+        trial_side(n, x, rest, size)
+        dense_solve(n, dense, rest, x)
+        less_pair(a, b, j, x, y, rest, size)
+        singular = either(singular, wrong_rest(n, rest, size))
         mark[0] = select(both(bad, negate(singular)), 1.0, mark[0])
         bad = both(bad, singular)
     return bad
@@ -133,6 +138,14 @@ def trial_side(n, x, rest, size):
         x[i] = 1.0 + part
         rest[i] = 1.0 + part
         size[i] = 1.0 + part
+
+
+def less_pair(a, b, j, x, y, rest, size):
+    """Take ``((a + b*i)*M - J) (x + y*i)`` off ``rest``, imaginary parts behind real ones."""
+    less_matrix(a, j, x, rest, size)
+    less_mass(-b, y, rest, size)
+    less_matrix(a, j, y, offset(rest, N), offset(size, N))
+    less_mass(b, x, offset(rest, N), offset(size, N))
 
 
 def less_matrix(a, j, x, rest, size):
@@ -181,66 +194,76 @@ def add_mass(width, a, w):
         w[at] = w[at] + uniform(mass_weights(k)) * a
 
 
-def dense_factor(n, w, order, scale):
-    """Factorise the matrix ``w`` of ``n`` rows in place; return the lanes where it is singular.
+def dense_factor(n, w, scale):
+    """Factorise a matrix of ``n`` rows in place; return the lanes where it is singular.
 
-    The pivot of a column is the entry that is largest beside its row in the given matrix. Rows are
-    interchanged lane by lane; ``order`` becomes the number of each row in the given matrix.
+    Behind the entries of each row in ``w`` come the row's number in the given matrix, and what its
+    size was there. The pivot of a column is the entry that is largest beside its row, where each
+    entry counts beside its column, so that units of rows and columns do not matter. Rows are
+    interchanged lane by lane.
     """
+    width = n + 2
+    for c in range(n):
+        size = fabs(w[c])
+        for i in range(1, n):
+            size = maximum(size, fabs(w[i * width + c]))
+        scale[c] = 1.0 / size
     for i in range(n):
-        size = fabs(w[i * n])
+        size = fabs(w[i * width]) * scale[0]
         for c in range(1, n):
-            size = maximum(size, fabs(w[i * n + c]))
-        scale[i] = 1.0 / size
-        order[i] = real(i)
-    singular = order[0] < 0.0
+            size = maximum(size, fabs(w[i * width + c]) * scale[c])
+        w[i * width + n] = real(i)
+        w[i * width + n + 1] = 1.0 / size
+    singular = scale[0] < 0.0
     for k in range(n):
-        largest = fabs(w[k * n + k]) * scale[k]
+        top = offset(w, k * width)
+        largest = real(0.0)
         row = real(k)
-        for i in range(k + 1, n):
-            size = fabs(w[i * n + k]) * scale[i]
-            larger_one = size > largest
-            largest = select(larger_one, size, largest)
-            row = select(larger_one, real(i), row)
+        for i in range(k, n):
+            size = fabs(w[i * width + k]) * w[i * width + n + 1]
+            better = size > largest
+            largest = select(better, size, largest)
+            row = select(better, real(i), row)
         for i in range(k + 1, n):
             chosen = row == real(i)
             if any_lane(chosen):
-                exchange(chosen, n, offset(w, k * n), offset(w, i * n))
-                exchange(chosen, 1, offset(order, k), offset(order, i))
-                exchange(chosen, 1, offset(scale, k), offset(scale, i))
-        pivot = w[k * n + k]
+                exchange(chosen, width, top, offset(w, i * width))
+        pivot = top[k]
         inverse = 1.0 / pivot
         singular = either(singular, negate(finite(pivot * inverse)))
-        w[k * n + k] = inverse
+        top[k] = inverse
         for i in range(k + 1, n):
-            factor = w[i * n + k] * inverse
-            w[i * n + k] = factor
+            here = offset(w, i * width)
+            factor = here[k] * inverse
+            here[k] = factor
             for c in range(k + 1, n):
-                w[i * n + c] = w[i * n + c] - factor * w[k * n + c]
+                here[c] = here[c] - factor * top[c]
     return singular
 
 
-def exchange(chosen, n, u, v):
+def exchange(chosen, width, u, v):
     """Exchange two rows in the lanes of ``chosen``."""
-    for c in range(n):
+    for c in range(width):
         upper = u[c]
         lower = v[c]
         u[c] = select(chosen, lower, upper)
         v[c] = select(chosen, upper, lower)
 
 
-def dense_solve(n, w, order, b, x):
+def dense_solve(n, w, b, x):
     """Write the solution for the right-hand side ``b`` to ``x``."""
     for i in range(n):
+        row = offset(w, i * (n + 2))
         rest = b[0]
-        for row in range(1, n):
-            rest = select(order[i] == real(row), b[row], rest)
+        for k in range(1, n):
+            rest = select(row[n] == real(k), b[k], rest)
         for c in range(i):
-            rest = rest - w[i * n + c] * x[c]
+            rest = rest - row[c] * x[c]
         x[i] = rest
     for k in range(n):
         i = n - 1 - k
+        row = offset(w, i * (n + 2))
         rest = x[i]
         for c in range(i + 1, n):
-            rest = rest - w[i * n + c] * x[c]
-        x[i] = rest * w[i * n + i]
+            rest = rest - row[c] * x[c]
+        x[i] = rest * row[i]

@@ -117,8 +117,9 @@ def direct_source(
     rows, columns = _split(checked_pattern(n, pattern))
     mass_rows, mass_columns = _split(weights)
     made = _banded(n, pattern, mass, pair) if kind == "banded" else _lu(n, pattern, mass, pair)
-    # The largest multipliers may leave the square root of the rounding error twice over; and the
-    # rest may be so wrong as a Jacobian by differences would be.
+    # Factors whose entries are 1 or less do no harm, and one large entry, or two on the way of a
+    # number, cost a quarter of its digits. More is looked at: the solution may be wrong by what an
+    # approximate Jacobian would make of it, less than by one from differences.
     epsilon = float(np.finfo(precision).eps)
     dense, dense_pair = n <= most_dense, pair and 2 * n <= most_dense
     names: dict[str, Any] = {
@@ -127,28 +128,30 @@ def direct_source(
         "WEIGHTS": len(weights),
         "DENSE": dense,
         "DENSE_PAIR": dense_pair,
-        "GROWTH_LIMIT": n + epsilon**-0.5,
+        "GROWTH_LIMIT": made.sizes["lin_factors"] + epsilon**-0.25,
         "BACKWARD_ERROR": epsilon ** (2 / 3),
     }
     called = [*_RESCUE_FUNCTIONS, *(_DENSE_FUNCTIONS if dense else ()), direct_lu.linear_rescue]
-    called += [direct_lu.pair_rescue] if pair else []
+    called += [direct_lu.less_pair, direct_lu.pair_rescue] if pair else []
     sizes = {
         "lin_jacobian": len(rows),
         "lin_mark": 1,
         "lin_scratch": 3 * n,
-        "lin_dense": n * n + n if dense else 0,
+        "lin_dense": n * (n + 2) if dense else 0,
     }
     if pair:
         sizes |= {
             "pair_mark": 1,
             "pair_scratch": 6 * n,
-            "pair_dense": 4 * n * n + 2 * n if dense_pair else 0,
+            "pair_dense": 2 * n * (2 * n + 2) if dense_pair else 0,
         }
     return replace(
         made,
         inlined=_made((*_REAL_FUNCTIONS, *(_PAIR_FUNCTIONS if pair else ())), names),
         called=_made(called, names),
         tables={
+            # Not constants of the text: one copy of a function serves both sizes.
+            "direct_sizes": (n, 2 * n),
             "direct_rows": rows,
             "direct_columns": columns,
             "mass_rows": mass_rows,

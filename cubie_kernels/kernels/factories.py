@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
+import numpy as np
+
 from cubie_kernels.buffers import BufferRegistry
 from cubie_kernels.errors import InputError
 from cubie_kernels.kernels import newton_krylov
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 _NEWTON = (
+    newton_krylov.newton_scale,
     newton_krylov.newton_size,
     newton_krylov.newton_update,
     newton_krylov.newton_line_search,
@@ -285,6 +288,7 @@ def newton_krylov_solver_factory(
         "TOLERANCE": float(tolerance),
         "MAX_ITERS": max_iters,
         "DAMPING": float(damping),
+        "SMALLEST": float(np.finfo(precision).tiny),
         "MAX_BACKTRACKS": max_backtracks,
         "WEIGHTED": bool(weight),
         "CONTEXT": group(call.context),

@@ -1,16 +1,27 @@
 """Damped Newton iteration with a matrix-free linear solver, one problem r(d) = 0 for each lane.
 
+Kelley, Iterative Methods for Linear and Nonlinear Equations (1995), chapters 6 and 8.
+
 `cubie_kernels.kernels.factories` binds the names in capitals, as those of
 `cubie_kernels.kernels.krylov`; ``*ARGUMENTS`` are ``*CONTEXT``, ``*WEIGHT``, ``base``, ``d`` and
 scratch memory.
 """
 
 
-def newton_size(r, *WEIGHT):
-    """Return the sum of the magnitudes of a residual. Unlike a sum of squares it can't overflow."""
+def newton_scale(r, *WEIGHT):
+    """Return what makes the magnitudes of a residual add up to one."""
     result = real(0.0)
     for i in range(N):
         result = result + fabs(weight[i] * r[i] if WEIGHTED else r[i])
+    return select(result < SMALLEST, 1.0, 1.0 / result)
+
+
+def newton_size(r, scale, *WEIGHT):
+    """Return the sum of squares of a residual that is scaled, lest squares over- or underflow."""
+    result = real(0.0)
+    for i in range(N):
+        part = scale * (weight[i] * r[i] if WEIGHTED else r[i])
+        result = result + part * part
     return result
 
 
@@ -23,7 +34,7 @@ def newton_update(delta, *WEIGHT):
     return result * (1.0 / N)
 
 
-def newton_line_search(searching, size, *ARGUMENTS):
+def newton_line_search(searching, size, scale, *ARGUMENTS):
     """Go along ``newton_delta`` as far as the residual becomes smaller.
 
     Return the lanes of ``searching`` in which no length did, which stay where they are, and the
@@ -35,7 +46,7 @@ def newton_line_search(searching, size, *ARGUMENTS):
         for i in range(N):
             d[i] = select(searching, newton_stage_base_bt[i] + length * newton_delta[i], d[i])
         RESIDUAL(*CONTEXT, d, base, newton_residual_temp, *RESIDUAL_BUFFERS)
-        trial = newton_size(newton_residual_temp, *WEIGHT)
+        trial = newton_size(newton_residual_temp, scale, *WEIGHT)
         better = both(searching, trial < size)
         for i in range(N):
             newton_residual[i] = select(better, newton_residual_temp[i], newton_residual[i])
@@ -58,7 +69,8 @@ def newton_krylov(*ARGUMENTS):
     the numbers of Newton and of linear iterations.
     """
     RESIDUAL(*CONTEXT, d, base, newton_residual, *RESIDUAL_BUFFERS)
-    size = newton_size(newton_residual, *WEIGHT)
+    scale = newton_scale(newton_residual, *WEIGHT)
+    size = newton_size(newton_residual, scale, *WEIGHT)
     active = finite(size)
     code = select(active, 2, integers(1))
     iterations = integers(0)
@@ -84,7 +96,7 @@ def newton_krylov(*ARGUMENTS):
         code = select(done, 0, code)
         active = both(active, negate(done))
         if any_lane(active):
-            stuck, size = newton_line_search(active, size, *ARGUMENTS)
+            stuck, size = newton_line_search(active, size, scale, *ARGUMENTS)
             code = select(stuck, 1, code)
             active = both(active, negate(stuck))
         k += 1

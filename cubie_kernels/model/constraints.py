@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cubie_kernels.errors import InputError
-from cubie_kernels.model.graph import evaluate, reachable
+from cubie_kernels.model.graph import Node, evaluate, reachable
 from cubie_kernels.model.mass import NullSpaces, Vector, null_spaces
 from cubie_kernels.model.pattern import algebraic_pattern, solvable_parts
 from cubie_kernels.model.system import System
@@ -101,6 +101,8 @@ class Lanes:
 class Constraints:
     """``L^T f`` and its derivatives ``L^T J R``; ``L^T M = 0`` and ``M R = 0``.
 
+    Methods take and return the states that occur in these equations only: :meth:`own`.
+
     Parameters
     ----------
     system : System
@@ -110,29 +112,46 @@ class Constraints:
 
     Attributes
     ----------
-    spaces : NullSpaces
-        As given.
     equations : str
         States whose equations ``L`` combines, for messages.
     algebraic : str
         States that ``R`` moves, for messages.
+    states : list of int
+        The states that occur in the equations, or that ``R`` moves.
     numbers : int
         How many numbers :meth:`linearised` computes for each run, temporary ones included.
     """
 
     def __init__(self, system: System, spaces: NullSpaces) -> None:
-        self._system, self.spaces = system, spaces
-        self._rows = sorted({row for vector in self.spaces.left for row in vector})
         self.equations = _names(system, spaces.left)
         self.algebraic = _names(system, spaces.right)
-        rows = frozenset(self._rows)
-        self._entries = [place for place in system.jacobian.entries if place[0] in rows]
-        self._nodes = system.jacobian.nodes
-        self._values = tuple(system.equations.derivatives[row] for row in self._rows)
-        self._partials = tuple(system.jacobian.entries[place] for place in self._entries)
-        k = len(self.spaces.left)
-        live = len(reachable(self._nodes, (*self._values, *self._partials)))
-        self.numbers = live + len(self._entries) + 4 * len(system.states) + 4 * k * k + 16 * k
+        rows = sorted({row for vector in spaces.left for row in vector})
+        entries = system.jacobian.entries
+        places = [place for place in entries if place[0] in rows]
+        outputs = [system.equations.derivatives[row] for row in rows]
+        outputs += [entries[place] for place in places]
+        graph = reachable(system.jacobian.nodes, outputs)
+        nodes = [system.jacobian.nodes[at] for at in graph]
+        moved = {state for vector in spaces.right for state in vector}
+        self.states = sorted(moved | {column for _, column in places} | _leaves(nodes, "state"))
+        self._parameters = sorted(_leaves(nodes, "parameter"))
+        leaves = {"state": _index(self.states), "parameter": _index(self._parameters)}
+        at_node, at_row = _index(graph), _index(rows)
+        self._nodes = [
+            Node(
+                op,
+                tuple(at_node[arg] for arg in args),
+                leaves[op][int(value)] if op in leaves else value,
+            )
+            for op, args, value in nodes
+        ]
+        self._values = [at_node[at] for at in outputs[: len(rows)]]
+        self._partials = [at_node[at] for at in outputs[len(rows) :]]
+        self._entries = [(at_row[row], leaves["state"][column]) for row, column in places]
+        self._left = [_renamed(vector, at_row) for vector in spaces.left]
+        self._right = [_renamed(vector, leaves["state"]) for vector in spaces.right]
+        k = len(self._left)
+        self.numbers = len(nodes) + len(places) + 4 * len(self.states) + 4 * k * k + 16 * k
 
     @classmethod
     def parts(cls, system: System) -> list[Constraints]:
@@ -151,6 +170,15 @@ class Constraints:
             for rows, columns in solvable_parts(len(spaces.left), entries)
         ]
 
+    def own(self, lanes: Lanes, runs: slice | NDArray[np.intp]) -> Lanes:
+        """Return some of the runs, with the states and parameters that occur here."""
+        return Lanes(
+            lanes.t[runs] if lanes.t.ndim else lanes.t,
+            lanes.y[self.states][:, runs],
+            lanes.p[self._parameters][:, runs] if lanes.p.ndim > 1 else lanes.p[self._parameters],
+            lanes.shape,
+        )
+
     def residual(self, lanes: Lanes) -> Array:
         """Compute ``L^T f``, shape (equations, lanes)."""
         return self._combined(self._evaluate(self._values, lanes))
@@ -167,12 +195,12 @@ class Constraints:
         matrix : numpy.ndarray, shape (lanes, equations, equations)
             ``L^T J R``.
         """
-        values = self._evaluate((*self._values, *self._partials), lanes)
-        f, partials = values[: len(self._rows)], values[len(self._rows) :]
-        k = len(self.spaces.left)
+        values = self._evaluate([*self._values, *self._partials], lanes)
+        f, partials = values[: len(self._values)], values[len(self._values) :]
+        k = len(self._left)
         size = self._combined(np.abs(f), absolute=True)
         matrix = np.zeros((lanes.count, k, k))
-        left, right = _by_place(self.spaces.left), _by_place(self.spaces.right)
+        left, right = _by_place(self._left), _by_place(self._right)
         with np.errstate(all="ignore"):
             for (row, column), value in zip(self._entries, partials, strict=True):
                 term = np.abs(value * lanes.y[column])
@@ -185,29 +213,40 @@ class Constraints:
 
     def moved(self, y: Array) -> Array:
         """Return the largest of the states that each column of ``R`` moves."""
-        return np.array([y[list(vector)].max(axis=0) for vector in self.spaces.right])
+        return np.array([y[list(vector)].max(axis=0) for vector in self._right])
 
     def shifted(self, y: Array, v: Array) -> Array:
         """Return ``y + R v``."""
         result = y.copy()
         with np.errstate(all="ignore"):
-            for vector, amount in zip(self.spaces.right, v, strict=True):
+            for vector, amount in zip(self._right, v, strict=True):
                 for state, factor in vector.items():
                     result[state] += factor * amount
         return result
 
-    def _evaluate(self, outputs: tuple[int, ...], lanes: Lanes) -> Array:
+    def _evaluate(self, outputs: list[int], lanes: Lanes) -> Array:
         values = evaluate(self._nodes, outputs, lanes.t, lanes.y, lanes.p)
         return np.broadcast_to(values.reshape(len(outputs), -1), (len(outputs), lanes.count))
 
     def _combined(self, f: Array, *, absolute: bool = False) -> Array:
-        at = {row: i for i, row in enumerate(self._rows)}
-        result = np.zeros((len(self.spaces.left), f.shape[1]))
+        result = np.zeros((len(self._left), f.shape[1]))
         with np.errstate(all="ignore"):
-            for total, vector in zip(result, self.spaces.left, strict=True):
+            for total, vector in zip(result, self._left, strict=True):
                 for row, factor in vector.items():
-                    total += (abs(factor) if absolute else factor) * f[at[row]]
+                    total += (abs(factor) if absolute else factor) * f[row]
         return result
+
+
+def _leaves(nodes: Iterable[Node], op: str) -> set[int]:
+    return {int(node.value) for node in nodes if node.op == op}
+
+
+def _index(places: Iterable[int]) -> dict[int, int]:
+    return {place: i for i, place in enumerate(places)}
+
+
+def _renamed(vector: Vector, index: Mapping[int, int]) -> Vector:
+    return {index[place]: factor for place, factor in vector.items()}
 
 
 def _names(system: System, vectors: Iterable[Vector]) -> str:
@@ -217,7 +256,7 @@ def _names(system: System, vectors: Iterable[Vector]) -> str:
     return ", ".join(repr(system.states[i]) for i in places[:_MOST_SHOWN]) + more
 
 
-def _by_place(vectors: tuple[Vector, ...]) -> Mapping[int, Mapping[int, float]]:
+def _by_place(vectors: Iterable[Vector]) -> Mapping[int, Mapping[int, float]]:
     """Return for each element the vectors that have it, and its factors."""
     found: dict[int, dict[int, float]] = {}
     for k, vector in enumerate(vectors):

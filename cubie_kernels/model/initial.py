@@ -98,33 +98,33 @@ def consistent_initial(
     parts = Constraints.parts(system)
     lanes = Lanes.of(system, t, y, p)
     code, failed_in = np.full((2, lanes.count), _GOING)
-    residual = np.zeros((len(parts), lanes.count))
+    residual = np.zeros(lanes.count)
     result = lanes.y.copy()
     for block in _blocks(parts, lanes):
         runs = lanes.part(block)
         newton = _Newton(runs, iterations)
         for i, part in enumerate(parts):
             failed_in[block][newton.solve(part)] = i
-        code[block], result[:, block] = newton.code, newton.y
-        for i, part in enumerate(parts):
-            residual[i, block] = np.abs(part.residual(runs.at(newton.y))).max(axis=0)
-    residual = np.where(np.isfinite(residual), residual, np.inf)
+        code[block], result[:, block] = newton.code, newton.solution()
+        runs = runs.at(result[:, block])
+        residual[block] = np.max([_left(part, runs, slice(None)) for part in parts], axis=0)
     failed = np.flatnonzero(code != _GOING)
     if check and failed.size:
         run = int(failed[0])
-        part = int(failed_in[run])
+        part = parts[int(failed_in[run])]
+        left = _left(part, lanes, failed[:1])[0]
         more = f" In all, {failed.size} runs have none." if failed.size > 1 else ""
         raise InputError(
             f"No consistent initial values were found near those given{_of(run, lanes)}: "
-            f"{_REASONS[int(code[run])]}. The algebraic equation of {parts[part].equations} "
-            f"is left with {residual[part, run]:.3g}. Give start values closer to a solution for "
-            f"{parts[part].algebraic}.{more}"
+            f"{_REASONS[int(code[run])]}. The algebraic equation of {part.equations} "
+            f"is left with {left:.3g}. Give start values closer to a solution for "
+            f"{part.algebraic}.{more}"
         )
     shape = lanes.shape
     return InitialValues(
         result.reshape(len(result), *shape),
         (code == _GOING).reshape(shape),
-        residual.max(axis=0, initial=0.0).reshape(shape),
+        residual.reshape(shape),
     )
 
 
@@ -161,12 +161,12 @@ def check_index(system: System, t: ArrayLike, y: ArrayLike, p: ArrayLike) -> NDA
     lanes = Lanes.of(system, t, y, p)
     found = np.ones(lanes.count)
     for block in _blocks(parts, lanes):
-        found[block] = np.min([_regular(part, lanes.part(block)) for part in parts], axis=0)
+        found[block] = np.min([_regular(part, part.own(lanes, block)) for part in parts], axis=0)
     bad = np.flatnonzero(found == 0.0)
     if bad.size:
         run = int(bad[0])
         of = _of(run, lanes)
-        part = next(part for part in parts if not _regular(part, lanes.part(bad[:1])).all())
+        part = next(part for part in parts if not _regular(part, part.own(lanes, bad[:1])).all())
         raise InputError(
             f"At the values given{of} the algebraic equation of {part.equations} doesn't determine "
             f"{part.algebraic}: its Jacobian is singular or not finite. There the index is higher "
@@ -179,6 +179,12 @@ def _of(run: int, lanes: Lanes) -> str:
     return f" for run {run}" if lanes.shape else ""
 
 
+def _left(part: Constraints, lanes: Lanes, runs: slice | NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the largest residual of each run; infinite where one has no finite value."""
+    found = np.abs(part.residual(part.own(lanes, runs))).max(axis=0)
+    return np.where(np.isfinite(found), found, np.inf)
+
+
 def _finite(values: NDArray[np.float64], axes: int | tuple[int, ...]) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(values).all(axis=axes))
 
@@ -187,7 +193,8 @@ def _blocks(parts: list[Constraints], lanes: Lanes) -> Iterator[slice]:
     """Yield runs, as many as need a bounded memory for temporary arrays; none without equations."""
     if not parts:
         return
-    width = max(1, _BYTES // (8 * max(part.numbers for part in parts)))
+    numbers = max(part.numbers for part in parts) + 4 * len(lanes.y) + len(parts)
+    width = max(1, _BYTES // (8 * numbers))
     for start in range(0, lanes.count, width):
         yield slice(start, min(start + width, lanes.count))
 
@@ -209,31 +216,36 @@ class _Newton:
 
     Attributes
     ----------
-    y : numpy.ndarray, shape (states, lanes)
-        Values so far; those given in runs that have failed.
     code : numpy.ndarray, shape (lanes,)
         Why runs have failed; ``_GOING`` for others.
     """
 
     def __init__(self, lanes: Lanes, limit: int) -> None:
-        self._lanes, self._limit = lanes, limit
-        self.y = lanes.y.copy()
+        self._given, self._limit = lanes.y, limit
+        self._lanes = lanes.at(lanes.y.copy())
         self.code = np.full(lanes.count, _GOING)
 
-    def solve(self, part: Constraints) -> NDArray[np.bool_]:
+    def solve(self, part: Constraints) -> NDArray[np.intp]:
         """Solve some of the equations, in the runs that have met those before; say which failed."""
-        before = self.code != _GOING
-        runs = np.flatnonzero(self.code == _GOING)
+        runs = started = np.flatnonzero(self.code == _GOING)
+        lanes = part.own(self._lanes, runs)
         for _ in range(self._limit):
             if not runs.size:
                 break
-            self.y[:, runs], self.code[runs] = _step(part, self._lanes.at(self.y).part(runs))
-            runs = runs[self.code[runs] == _GOING]
+            y, code = _step(part, lanes)
+            self.code[runs] = code
+            done = code == _FOUND
+            self._lanes.y[np.array(part.states)[:, None], runs[done]] = y[:, done]
+            going = np.flatnonzero(code == _GOING)
+            lanes, runs = lanes.at(y).part(going), runs[going]
         self.code[runs] = _LIMIT
+        failed = started[self.code[started] != _FOUND]
         self.code[self.code == _FOUND] = _GOING
-        failed = self.code != _GOING
-        self.y[:, failed] = self._lanes.y[:, failed]
-        return failed & ~before
+        return failed
+
+    def solution(self) -> NDArray[np.float64]:
+        """Return the values; those given in runs that have failed."""
+        return np.where(self.code == _GOING, self._lanes.y, self._given)
 
 
 def _step(part: Constraints, lanes: Lanes) -> tuple[NDArray[np.float64], NDArray[np.intp]]:

@@ -188,10 +188,9 @@ def null_spaces(n: int, mass: Entries | None) -> NullSpaces:
     """Compute the null spaces of a mass matrix.
 
     Blocks that share neither rows nor columns are taken one by one; those of 0 or 1 entries need
-    no arithmetic. In the others an elimination with complete pivoting carries bounds of the
-    rounding errors along (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section
-    3.3): what is below its bound is 0. So the rank depends neither on units nor on the rounding of
-    entries such as ``C1 + C2``.
+    no arithmetic. In the others null vectors come from an elimination with complete pivoting. They
+    count as such if ``|L^T M R|`` is not above what rounding each entry of ``M`` makes of it: so
+    the rank depends neither on units nor on the rounding of entries such as ``C1 + C2``.
 
     Parameters
     ----------
@@ -246,14 +245,17 @@ def _null(block: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.f
     scaled *= by_column
     if m == c and np.linalg.cond(scaled) < _REGULAR:
         return np.empty((m, 0)), np.empty((c, 0))
-    factors, rank, rows, columns = _eliminated(scaled)
-    lower = np.tril(factors[:rank, :rank], -1) + np.eye(rank)
-    upper = np.triu(factors[:rank, :rank])
-    left, right = np.zeros((m, m - rank)), np.zeros((c, c - rank))
-    left[rows[:rank]] = -np.linalg.solve(lower.T, factors[rank:, :rank].T)
-    right[columns[:rank]] = -np.linalg.solve(upper, factors[:rank, rank:])
-    left[rows[rank:]] = np.eye(m - rank)
-    right[columns[rank:]] = np.eye(c - rank)
+    factors = _eliminated(scaled)
+    pivots = np.abs(np.diagonal(factors.lu))
+    rank = next((r for r in range(len(pivots)) if pivots[r] == 0.0), len(pivots))
+    left, right = factors.null_vectors(rank)
+    for r in range(rank):
+        if pivots[r] < pivots[0] / _REGULAR:
+            wide_left, wide_right = factors.null_vectors(r)
+            noise = np.abs(wide_left.T) @ np.abs(scaled) @ np.abs(wide_right)
+            if (np.abs(wide_left.T @ scaled @ wide_right) <= 4 * (m + c) * _EPS * noise).all():
+                left, right = wide_left, wide_right
+                break
     return _clean(left, by_row), _clean(right, by_column)
 
 
@@ -269,33 +271,40 @@ def _clean(vectors: NDArray[np.float64], scales: NDArray[np.float64]) -> NDArray
     return vectors / np.abs(vectors).max(axis=0, initial=0.0)
 
 
-def _eliminated(
-    a: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], int, NDArray[np.intp], NDArray[np.intp]]:
-    """Return LU factors, the rank, and the orders of rows and columns: complete pivoting."""
-    a = a.copy()
-    bound = np.abs(a)  # of the error, in units of the rounding
-    rows, columns = np.arange(a.shape[0]), np.arange(a.shape[1])
-    for k in range(min(a.shape)):
-        live = np.abs(a[k:, k:])
+@dataclass(frozen=True)
+class _Factors:
+    """LU factors in one matrix, and which rows and columns of the matrix theirs are."""
+
+    lu: NDArray[np.float64]
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+
+    def null_vectors(self, rank: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return those of the matrix that ends with the first ``rank`` pivots, as columns."""
+        m, c = self.lu.shape
+        lower = np.tril(self.lu[:rank, :rank], -1) + np.eye(rank)
+        upper = np.triu(self.lu[:rank, :rank])
+        left, right = np.zeros((m, m - rank)), np.zeros((c, c - rank))
+        left[self.rows[:rank]] = -np.linalg.solve(lower.T, self.lu[rank:, :rank].T)
+        right[self.columns[:rank]] = -np.linalg.solve(upper, self.lu[:rank, rank:])
+        left[self.rows[rank:]] = np.eye(m - rank)
+        right[self.columns[rank:]] = np.eye(c - rank)
+        return left, right
+
+
+def _eliminated(a: NDArray[np.float64]) -> _Factors:
+    """Factorise a matrix with complete pivoting."""
+    lu = a.copy()
+    rows, columns = np.arange(lu.shape[0]), np.arange(lu.shape[1])
+    for k in range(min(lu.shape)):
+        live = np.abs(lu[k:, k:])
         i, j = divmod(int(live.argmax()), live.shape[1])
         if live[i, j] == 0.0:
-            return a, k, rows, columns
-        for table in (a, bound, rows):
+            break
+        for table in (lu, rows):
             table[[k, k + i]] = table[[k + i, k]]
-        for table in (a.T, bound.T, columns):
+        for table in (lu.T, columns):
             table[[k, k + j]] = table[[k + j, k]]
-        rest = slice(k + 1, None)
-        pivot, doubt = abs(a[k, k]), bound[k, k]
-        a[rest, k] /= a[k, k]
-        factor = np.abs(a[rest, k])
-        bound[rest, k] = (bound[rest, k] + factor * doubt) / pivot + factor
-        a[rest, rest] -= np.outer(a[rest, k], a[k, rest])
-        bound[rest, rest] += (
-            np.outer(factor, bound[k, rest])
-            + np.outer(bound[rest, k], np.abs(a[k, rest]))
-            + np.outer(factor, np.abs(a[k, rest]))
-            + np.abs(a[rest, rest])
-        )
-        a[rest, rest][np.abs(a[rest, rest]) <= 2 * _EPS * bound[rest, rest]] = 0.0
-    return a, min(a.shape), rows, columns
+        lu[k + 1 :, k] /= lu[k, k]
+        lu[k + 1 :, k + 1 :] -= np.outer(lu[k + 1 :, k], lu[k, k + 1 :])
+    return _Factors(lu, rows, columns)

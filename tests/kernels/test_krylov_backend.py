@@ -138,6 +138,15 @@ def test_systems_and_pairs_are_solved_to_the_tolerance(preconditioner, correctio
     assert (case.rests(result.out) < 1.01e-8).all()
 
 
+@pytest.mark.parametrize("preconditioner", PRECONDITIONERS)
+def test_single_precision(preconditioner):
+    case = Case(brusselator(3), pair=True, shift=(150.0, 300.0))
+    result = case.run(config(preconditioner, tolerance=1e-4), bits=32)
+    assert result.out.dtype == np.float32
+    assert (result.code == 0).all()
+    assert (case.rests(result.out.astype(float)) < 1.1e-4).all()
+
+
 @pytest.mark.parametrize("preconditioner", ["none", "jacobi", "ilu"])
 def test_constraints_and_mass_matrices(preconditioner):
     case = Case(CONSTRAINED, pair=True)

@@ -251,6 +251,9 @@ def test_full_rank_is_seen_whatever_the_units():
         assert null_spaces(n, entries(left[:, None] * element * right)).left == ()
     for n in (2, 5, 8):
         assert null_spaces(n, entries(scipy.linalg.hilbert(n))).left == ()
+    for n, rank in ((20, 19), (60, 50), (60, 60)):
+        halves = rng.normal(size=(2, n, rank))
+        assert len(null_spaces(n, entries(halves[0] @ halves[1].T)).left) == n - rank
 
 
 @settings(max_examples=80, deadline=None)

@@ -1,0 +1,282 @@
+"""Sections on stiff ensembles: work against achieved error, LSODA and heyoka beside `solve`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from baselines import lsoda
+from ensembles_checks import WrongResultError, attempted, require_success
+from ensembles_curves import Curve, Point, draw
+from ensembles_timing import Figure, Settings, Table, Timing, interleave
+from stiff_problems import HIRES, ROBERTSON, VAN_DER_POL, VAN_DER_POL_LONG, StiffProblem
+from stiff_references import REFERENCE_RUNS, reference
+
+__all__ = ["available_methods", "picture", "stiff_precision"]
+
+RUNS = 10_000
+AIMS = {
+    ROBERTSON.name: 100.0,
+    HIRES.name: 50.0,
+    VAN_DER_POL_LONG.name: 50.0,
+    VAN_DER_POL.name: 25.0,
+}
+CONTROLLER = "gustafsson"
+
+_LOW = (10.0, 1.0, 1e-1)
+_HIGH = (100.0, 10.0, 1.0, 1e-1, 1e-2, 1e-3)
+METHODS = {
+    "rosenbrock23": _LOW,
+    "tr-bdf2": _LOW,
+    "rodas3": (*_LOW, 1e-2),
+    "ros34pw2": (*_LOW, 1e-2),
+    "kvaerno3": (*_LOW, 1e-2),
+    "sdirk4": _HIGH,
+    "rodas4": _HIGH,
+    "rodas4p": _HIGH,
+    "rodas42": _HIGH,
+    "rodas5p": _HIGH,
+    "kvaerno5": _HIGH,
+    "esdirk54": _HIGH,
+    "radau-iia-5": _HIGH,
+    "radau-iia-9": (*_HIGH, 1e-4),
+}
+"""Methods, and by what their tolerances are multiplied."""
+
+# Tolerances of the peers, by what they are multiplied, at which an aim is set.
+_AIMED = (1.0, 1e-1, 1e-2)
+# LSODA integrates every so many-th run of the sweep: its time for a run is the same.
+_LSODA_STRIDES = {1.0: 5, 1e-1: 10, 1e-2: 10, 1e-3: 20, 1e-4: 40}
+_HEYOKA_FOR = {VAN_DER_POL.name: (100.0, 1.0, 1e-2)}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One contender at one tolerance.
+
+    Attributes
+    ----------
+    ends
+        End states of the reference sweep, (runs, states).
+    call
+        What is timed: `runs` runs of the sweep.
+    """
+
+    name: str
+    scale: float
+    runs: int
+    ends: Callable[[], np.ndarray]
+    call: Callable[[], Any]
+
+    @property
+    def key(self) -> tuple[str, float]:
+        return self.name, self.scale
+
+
+def available_methods() -> list[str]:
+    """Those of `METHODS` that this version offers."""
+    from cubie_kernels import methods
+
+    offered = {info.name for info in methods()}
+    return [name for name in METHODS if name in offered]
+
+
+def picture(problem: StiffProblem) -> str:
+    """Name of the file of a problem's plot."""
+    return f"work_precision_{problem.name}.png"
+
+
+def _ours(problem: StiffProblem, settings: Settings) -> Iterator[Contender]:
+    from cubie_kernels import solve
+
+    system = problem.system()
+    runs = settings.runs(RUNS)
+    timed, few = problem.columns(runs), problem.columns(REFERENCE_RUNS)
+
+    def call(columns, method, scale):
+        return solve(
+            system,
+            columns,
+            grid="zip",
+            threads=settings.threads,
+            method=method,
+            controller=CONTROLLER,
+            **problem.options(scale),
+        )
+
+    def ends(method, scale):
+        solution = call(few, method, scale)
+        require_success(solution)
+        return np.stack([solution[name] for name in problem.states], 1)
+
+    for name in available_methods():
+        for scale in METHODS[name]:
+            yield Contender(
+                name,
+                scale,
+                runs,
+                functools.partial(ends, name, scale),
+                functools.partial(call, timed, name, scale),
+            )
+
+
+def _lsoda(problem: StiffProblem, settings: Settings) -> Iterator[Contender]:
+    ensemble = lsoda.end_states(problem.rhs, len(problem.states), len(problem.parameters))
+    p, y0 = problem.rows(RUNS)
+    few = problem.rows(REFERENCE_RUNS)
+    slower = 1 if lsoda.installed() else 20
+    for scale, stride in _LSODA_STRIDES.items():
+        every = stride * slower * (5 if settings.quick else 1)
+        tolerances = (problem.t_end, problem.rtol * scale, min(problem.atol) * scale)
+        yield Contender(
+            "LSODA",
+            scale,
+            len(p[::every]),
+            functools.partial(ensemble, *few, *tolerances),
+            functools.partial(ensemble, p[::every].copy(), y0[::every].copy(), *tolerances),
+        )
+
+
+def _heyoka(problem: StiffProblem, settings: Settings) -> Iterator[Contender]:
+    from baselines.heyoka_batch import end_states
+
+    timed, few = problem.rows(settings.runs(RUNS)), problem.rows(REFERENCE_RUNS)
+    for scale in _HEYOKA_FOR[problem.name]:
+        ensemble = end_states(
+            problem.rhs, len(problem.states), len(problem.parameters), problem.rtol * scale
+        )
+        span = (problem.t_end, settings.threads)
+        yield Contender(
+            "heyoka",
+            scale,
+            len(timed[0]),
+            functools.partial(ensemble, *few, *span),
+            functools.partial(ensemble, *timed, *span),
+        )
+
+
+def _contenders(problem: StiffProblem, settings: Settings) -> tuple[list[Contender], list[str]]:
+    """All contenders, and what to say of those that are missing."""
+    contenders = [*_ours(problem, settings), *_lsoda(problem, settings)]
+    notes = [] if lsoda.installed() else [lsoda.MISSING]
+    if problem.name in _HEYOKA_FOR:
+        if find_spec("heyoka") is None:
+            notes.append("**heyoka isn't installed (extra `bench`): left out.**")
+        else:
+            contenders += _heyoka(problem, settings)
+    absent = [name for name in METHODS if name not in available_methods()]
+    if absent:
+        notes.append(f"**This version has no {', '.join(absent)}: left out.**")
+    return contenders, notes
+
+
+def _errors(
+    problem: StiffProblem, contenders: list[Contender]
+) -> tuple[dict[tuple[str, float], np.ndarray], list[str]]:
+    """Errors of the reference runs, (runs,), by contender; and which ones failed."""
+    exact = reference(problem)
+    errors, failed = {}, []
+    for contender in contenders:
+        try:
+            found = problem.errors(contender.ends(), exact)
+        except WrongResultError:
+            found = np.full(REFERENCE_RUNS, np.nan)
+        if np.isfinite(found).all():
+            errors[contender.key] = found
+        else:
+            failed.append(f"{contender.name} at {problem.rtol * contender.scale:.0e}")
+    notes = [f"**Some runs failed, left out: {', '.join(failed)}.**"] if failed else []
+    return errors, notes
+
+
+def stiff_precision(problem: StiffProblem, settings: Settings, folder: Path) -> Table:
+    """Time of 10,000 runs against their achieved error, for all methods and the peers."""
+    contenders, notes = _contenders(problem, settings)
+    errors, failures = _errors(problem, contenders)
+    contenders = [contender for contender in contenders if contender.key in errors]
+    times, results = interleave({c.key: c.call for c in contenders}, settings.rounds)
+    points = {
+        c.key: Point(float(np.median(errors[c.key])), c.runs, times[c.key]) for c in contenders
+    }
+    names = dict.fromkeys(c.name for c in contenders)
+    curves = {
+        name: Curve.through([point for key, point in points.items() if key[0] == name])
+        for name in names
+    }
+    peers = [name for name in ("LSODA", "heyoka") if name in curves]
+    if not settings.quick:
+        title = f"{problem.title}: work and precision"
+        draw(curves, title, folder / picture(problem), peers=peers)
+    rows = [_row(problem, c, errors[c.key], times[c.key], results[c.key]) for c in contenders]
+    figures, note = _compare(problem, curves, peers, points)
+    return Table(
+        problem.title,
+        HEADER,
+        rows,
+        figures,
+        [*notes, *failures, note, f"![work and precision]({picture(problem)})"],
+    )
+
+
+HEADER = (
+    "contender",
+    "rtol",
+    "median error",
+    "largest error",
+    "median error / rtol",
+    "steps/run",
+    "runs",
+    "best s",
+    "median s",
+    "processor s",
+    "runs/s",
+)
+
+
+def _row(
+    problem: StiffProblem, contender: Contender, errors: np.ndarray, times: Timing, result: Any
+) -> list[str]:
+    rtol = problem.rtol * contender.scale
+    return [
+        contender.name,
+        f"{rtol:.0e}",
+        f"{np.median(errors):.1e}",
+        f"{errors.max():.1e}",
+        f"{np.median(errors) / rtol:.2g}",
+        "" if isinstance(result, np.ndarray) else f"{attempted(result):.0f}",
+        f"{contender.runs:,}",
+        f"{times.best:.4f}",
+        f"{times.median:.4f}",
+        f"{min(times.core_seconds):.4f}",
+        f"{contender.runs / times.best:,.0f}",
+    ]
+
+
+def _compare(
+    problem: StiffProblem,
+    curves: dict[str, Curve],
+    peers: list[str],
+    points: dict[tuple[str, float], Point],
+) -> tuple[list[Figure], str]:
+    """Speed against the quickest peer, at the errors that the peers achieve."""
+    ours = [name for name in curves if name not in peers]
+    figures, parts = [], []
+    for (name, scale), point in points.items():
+
+        def seconds(name: str, error: float = point.error) -> float:
+            return curves[name].at(error)[0]
+
+        if name not in peers or name != min(peers, key=seconds):
+            continue
+        method = min(ours, key=seconds)
+        speed = curves[method].speed_against(curves[name], point.error)
+        parts.append(f"{point.error:.1e}: {speed[0]:.0f} ({method} against {name})")
+        if scale in _AIMED:
+            what = f"{problem.title}, at an error of {point.error:.0e}: {method} against {name}"
+            figures.append(Figure(what, *speed, AIMS[problem.name]))
+    return figures, f"Speed at equal achieved error: {', '.join(parts)}."
