@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from cubie_kernels.buffers import BufferRegistry
-from cubie_kernels.kernels import banded, direct_lu
+from cubie_kernels.kernels import banded, direct_lu, indexed
 from cubie_kernels.lane.specialise import specialise
 from cubie_kernels.model.banded_lu import BandPlan, band_plan
-from cubie_kernels.model.lu_plan import checked_mass, checked_pattern
+from cubie_kernels.model.lu_plan import checked_mass, checked_pattern, lu_plan
 from cubie_kernels.model.sparse_lu import lu_pair_source, lu_source
 
 __all__ = ["LINEAR", "PAIR", "DirectSource", "banded_source", "declare_direct", "direct_source"]
@@ -90,8 +90,8 @@ def direct_source(
 
     Parameters
     ----------
-    kind : {'lu', 'banded'}
-        Straight-line factors or loops over a band.
+    kind : {'lu', 'banded', 'indexed'}
+        Straight-line factors, loops over a band, or loops over tables of places.
     n : int
         Number of rows and columns.
     pattern : iterable of (int, int)
@@ -116,7 +116,7 @@ def direct_source(
     weights = {(i, i): 1.0 for i in range(n)} if mass is None else checked_mass(n, mass)
     rows, columns = _split(checked_pattern(n, pattern))
     mass_rows, mass_columns = _split(weights)
-    made = _banded(n, pattern, mass, pair) if kind == "banded" else _lu(n, pattern, mass, pair)
+    made = _FACTORS[kind](n, pattern, mass, pair)
     # Factors whose entries are 1 or less do no harm, and one large entry, or two on the way of a
     # number, cost a quarter of its digits. More is looked at: the solution may be wrong by what an
     # approximate Jacobian would make of it, less than by one from differences.
@@ -230,3 +230,27 @@ def _banded(n: int, pattern: Any, mass: Any, pair: bool) -> DirectSource:
         sizes={"lin_factors": plan.entries} | ({"pair_factors": 2 * plan.entries} if pair else {}),
         operations=0,
     )
+
+
+def _indexed(n: int, pattern: Any, mass: Any, pair: bool) -> DirectSource:
+    plan = lu_plan(n, pattern, mass)
+    names = {
+        "N": n,
+        "PLACES": plan.entries,
+        "ENTRIES": len(plan.places),
+        "WEIGHTS": len(plan.weights),
+    }
+    functions = (indexed.lu_factor, indexed.lu_solve)
+    functions += (indexed.lu_factor_pair, indexed.lu_solve_pair) if pair else ()
+    length = plan.entries + n
+    return DirectSource(
+        inlined=(),
+        called=(),
+        factors=_made(functions, names),
+        tables={f"lu_{name}": values for name, values in plan.tables().items()},
+        sizes={"lin_factors": length} | ({"pair_factors": 2 * length} if pair else {}),
+        operations=0,
+    )
+
+
+_FACTORS = {"lu": _lu, "banded": _banded, "indexed": _indexed}

@@ -14,6 +14,16 @@ __all__ = ["DirectChoice", "choose_direct"]
 MOST_STRAIGHT = 6_000
 """Operations of straight-line code; each costs 2 to 3 ms of compilation."""
 
+MOST_INDEXED = 400_000
+"""Operations of loops over tables, which have an entry for every second operation."""
+
+MOST_ZEROS = 2.0
+"""Operations of loops over a band, zeros included, for each operation of a sparse elimination.
+
+An operation of loops over tables takes one and a half times as long where the band is narrow, three
+times where it is wide.
+"""
+
 MOST_ITERATIONS = 30
 """Iterations of a matrix-free solver that a factorisation may cost as much as."""
 
@@ -27,8 +37,9 @@ class DirectChoice:
 
     Attributes
     ----------
-    kind : {'lu', 'banded', 'none'}
-        Straight-line factors, loops over a band, or rather a solver without the matrix.
+    kind : {'lu', 'banded', 'indexed', 'none'}
+        Straight-line factors, loops over a band, loops over tables of places, or rather a solver
+        without the matrix.
     reason : str
         One sentence.
     """
@@ -72,11 +83,15 @@ def choose_direct(
         return DirectChoice(
             "lu", f"its factors are {straight:,} operations without a loop, at most {limit}"
         )
-    band = band_plan(n, pattern, mass)
-    most = MOST_ITERATIONS * (2 * len(pattern) + VECTOR_OPERATIONS * n)
     beside = f"its factors would be {straight:,} operations without a loop, more than {limit}"
-    width = f"a band of {band.lower} + 1 + {band.upper} takes {band.operations:,} in loops"
-    iterations = f"the {most:,} of {MOST_ITERATIONS} matrix-free iterations"
-    if band.operations <= most:
-        return DirectChoice("banded", f"{beside}; {width}, less than {iterations}")
-    return DirectChoice("none", f"{beside}; {width}, more than {iterations}")
+    band = band_plan(n, pattern, mass)
+    kind, count, most = "indexed", plan.operations, MOST_INDEXED
+    loops = f"loops over tables take {count:,} to factorise it"
+    if band.operations <= MOST_ZEROS * plan.operations:
+        kind, count, most = "banded", band.operations, band.operations
+        width = f"{band.lower} + 1 + {band.upper}"
+        loops = f"loops over a band of {width} take {count:,} to factorise it"
+    iterations = MOST_ITERATIONS * (2 * len(pattern) + VECTOR_OPERATIONS * n)
+    if count > min(most, iterations):
+        return DirectChoice("none", f"{beside}; {loops}, more than {min(most, iterations):,}")
+    return DirectChoice(kind, f"{beside}; {loops}")

@@ -52,6 +52,49 @@ class LuPlan:
     places: Mapping[tuple[int, int], int]
     weights: Mapping[tuple[int, int], float]
 
+    def tables(self) -> dict[str, tuple[int, ...]]:
+        """Return where loops over the factors find their entries.
+
+        Returns
+        -------
+        dict
+            Entries are numbered row by row. ``rows``, ``columns``: those of each pivot;
+            ``starts``: the first entry of each row, and the number of all; ``pivots``: the pivot of
+            each row; ``inner``: the column of each entry; ``places``, ``mass``: the entry for each
+            of the Jacobian and of the mass matrix; ``targets``: the entry that each product is
+            taken off, in the order of rows, of the entries of L in them, and of U in their rows.
+        """
+        numbers = {
+            place: at
+            for at, place in enumerate((i, k) for i, row in enumerate(self.rows) for k in row)
+        }
+        step_of = {row: i for i, (row, _) in enumerate(self.order)}
+        column_of = {column: i for i, (_, column) in enumerate(self.order)}
+
+        def number(place: tuple[int, int]) -> int:
+            return numbers[step_of[place[0]], column_of[place[1]]]
+
+        starts = [0]
+        for row in self.rows:
+            starts.append(starts[-1] + len(row))
+        return {
+            "rows": tuple(row for row, _ in self.order),
+            "columns": tuple(column for _, column in self.order),
+            "starts": tuple(starts),
+            "pivots": tuple(numbers[i, i] for i in range(len(self.rows))),
+            "inner": tuple(k for row in self.rows for k in row),
+            "places": tuple(map(number, self.places)),
+            "mass": tuple(map(number, self.weights)),
+            "targets": tuple(
+                numbers[i, c]
+                for i, row in enumerate(self.rows)
+                for k in row
+                if k < i
+                for c in self.rows[k]
+                if c > k
+            ),
+        }
+
 
 def lu_plan(
     n: int,

@@ -1,4 +1,4 @@
-"""LU factors of bands in loops: their order, their code, and what they solve."""
+"""LU factors in loops, over bands and over tables: their order, their code, what they solve."""
 
 import numpy as np
 import pytest
@@ -9,19 +9,23 @@ from hypothesis import strategies as st
 from cubie_kernels.errors import InputError
 from cubie_kernels.kernels.direct_source import banded_source
 from cubie_kernels.model.banded_lu import band_plan
+from cubie_kernels.model.lu_plan import lu_plan
 from cubie_kernels.model.sparse_lu import lu_source
 
 LANES = 5
 
 
-def check(matrix, seed=0, shift=0.0, rtol=1e-11, target="numpy", lanes=LANES, **options):
-    """Compare loops over a band with NumPy, real and complex."""
+KINDS = ("banded", "indexed")
+
+
+def check(matrix, kind, seed=0, shift=0.0, rtol=1e-11, target="numpy", lanes=LANES):
+    """Compare loops with NumPy, real and complex."""
     rng = np.random.default_rng(seed)
     j = rng.uniform(-1, 1, (len(matrix.pattern), lanes))
     a, b = shift + rng.uniform(1, 2, lanes), 0.5 * shift + rng.uniform(1, 2, lanes)
     sides = rng.uniform(-1, 1, (3, matrix.n, lanes))
-    source = made(matrix, "banded", 64, 0)
-    x, z, bad, bad_pair = solved(matrix, source, target, j, a, b, sides, **options)
+    source = made(matrix, kind, 64, 0)
+    x, z, bad, bad_pair = solved(matrix, source, target, j, a, b, sides)
     assert not (bad | bad_pair).any()
     for found, shifts, side in ((x, a, sides[0]), (z, a + 1j * b, sides[1] + 1j * sides[2])):
         wanted = np.linalg.solve(matrix.values(j, shifts), side.T[..., None])[..., 0].T
@@ -45,38 +49,50 @@ def matrices(draw):
 
 
 @settings(max_examples=60, deadline=None)
-@given(matrices(), st.integers(0, 1000))
-def test_random_patterns_are_solved(matrix, seed):
-    check(matrix, seed, shift=3 * matrix.n)
+@given(matrices(), st.sampled_from(KINDS), st.integers(0, 1000))
+def test_random_patterns_are_solved(matrix, kind, seed):
+    check(matrix, kind, seed, shift=3 * matrix.n)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("n", "lower", "upper"), [(1, 0, 0), (2, 1, 1), (9, 0, 2), (9, 3, 0), (30, 2, 1), (30, 29, 29)]
 )
-def test_bands_are_solved(n, lower, upper):
+def test_bands_are_solved(n, lower, upper, kind):
     matrix = Matrix(n, band(n, lower, upper))
     plan = band_plan(n, matrix.pattern)
     assert (plan.lower, plan.upper) == (min(lower, n - 1), min(upper, n - 1))
-    check(matrix, shift=2.0 * (lower + upper + 1))
+    check(matrix, kind, shift=2.0 * (lower + upper + 1))
 
 
-def test_a_matrix_without_a_jacobian_is_solved():
-    check(Matrix(3, ()))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_matrix_without_a_jacobian_is_solved(kind):
+    check(Matrix(3, ()), kind)
 
 
-def test_equations_without_derivative_are_solved():
+@pytest.mark.parametrize("kind", KINDS)
+def test_equations_without_derivative_are_solved(kind):
     pattern = ((0, 0), (0, 1), (0, 3), (1, 0), (1, 3), (2, 2), (2, 3), (3, 2))
     mass = (((0, 0), 1.0), ((1, 1), -3.5), ((2, 1), 0.25))
-    check(Matrix(4, pattern, mass), rtol=1e-9)
+    check(Matrix(4, pattern, mass), kind, rtol=1e-9)
 
 
-def test_no_mass_at_all():
-    check(Matrix(4, dense(4), ()), rtol=1e-8)
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_mass_at_all(kind):
+    check(Matrix(4, dense(4), ()), kind, rtol=1e-8)
 
 
-@pytest.mark.parametrize("target", ["cpu", "cuda"])
-def test_compiled_loops_solve(target):
-    check(Matrix(40, shuffled(band(40, 2, 1), 40)), shift=8.0, target=target, lanes=8)
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [
+        ("banded", "cpu"),
+        ("indexed", "cuda"),
+        pytest.param("banded", "cuda", marks=pytest.mark.slow),
+        pytest.param("indexed", "cpu", marks=pytest.mark.slow),
+    ],
+)
+def test_compiled_loops_solve(kind, target):
+    check(Matrix(40, shuffled(band(40, 2, 1), 40)), kind, shift=8.0, target=target, lanes=8)
 
 
 def test_shuffled_bands_are_found_again():
@@ -124,6 +140,17 @@ def test_code_does_not_grow_with_the_matrix():
         "".join(banded_source(band_plan(n, band(n, 2, 2)), pair=True)) for n in (200, 900)
     )
     assert len(large) < 1.05 * len(small)
+
+
+def test_tables_name_each_product_of_the_elimination():
+    n = 12
+    plan = lu_plan(n, shuffled(band(n, 2, 1), n))
+    tables = plan.tables()
+    assert tables["starts"][-1] == plan.entries == len(tables["inner"])
+    lower = sum(k < i for i, row in enumerate(plan.rows) for k in row)
+    given = len(plan.weights)
+    assert plan.operations == 3 * n - 1 + 3 * lower + 2 * len(tables["targets"]) + given
+    assert sorted(tables["inner"][at] for at in tables["pivots"]) == list(range(n))
 
 
 def test_operations_are_those_of_dense_elimination():

@@ -10,7 +10,7 @@ from cubie_kernels.buffers import BufferRegistry
 from cubie_kernels.kernels.direct_source import LINEAR, PAIR, declare_direct
 
 LANES = 8
-KINDS = ("lu", "banded")
+KINDS = ("lu", "banded", "indexed")
 
 
 def side_by_side(bits=64, n=5):
@@ -73,10 +73,11 @@ COMPILED = [
     ("lu", "cuda"),
     pytest.param("banded", "cpu", marks=pytest.mark.slow),
     pytest.param("banded", "cuda", marks=pytest.mark.slow),
+    pytest.param("indexed", "cpu", marks=pytest.mark.slow),
 ]
 
 
-@pytest.mark.parametrize(("kind", "target"), [("lu", "numpy"), ("banded", "numpy"), *COMPILED])
+@pytest.mark.parametrize(("kind", "target"), [*((kind, "numpy") for kind in KINDS), *COMPILED])
 @pytest.mark.parametrize("bits", [64, pytest.param(32, marks=pytest.mark.slow)])
 def test_each_lane_gets_the_pivots_that_it_needs(kind, target, bits):
     (x, z, bad, bad_pair), (w, w_pair, side, side_pair) = check_lanes(kind, target, bits)

@@ -32,13 +32,15 @@ def scattered(n, each):
         (400, ring(400), "banded"),
         (40, dense(40), "banded"),
         (300, dense(300), "none"),
-        (300, scattered(300, 4), "none"),
+        (100, scattered(100, 4), "indexed"),
+        (500, scattered(500, 4), "none"),
     ],
 )
 def test_choices(n, pattern, kind):
     choice = choose_direct(n, pattern)
     assert choice.kind == kind
     assert choice.reason.startswith("its factors")
+    assert ("band" in choice.reason) == (kind == "banded" or len(pattern) == n * n > MOST_STRAIGHT)
 
 
 def test_a_reason_tells_the_operations():
@@ -56,6 +58,7 @@ def test_a_pair_takes_more_than_the_matrix_alone():
     n = 150
     assert choose_direct(n, band(n, 1, 1)).kind == "lu"
     assert choose_direct(n, band(n, 1, 1), pair=True).kind == "banded"
+    assert choose_direct(n // 2, band(n // 2, 1, 1), pair=True).kind == "lu"
 
 
 def test_the_band_is_that_of_rows_matched_to_columns():
