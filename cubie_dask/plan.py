@@ -43,8 +43,8 @@ class Plan:
         The states and observables that are kept.
     dtype : str
         Their type.
-    implicit : bool
-        Whether the method is implicit, so that iterations of its solvers are kept too.
+    kind : {"explicit", "implicit", "auto"}
+        Of the method, which decides what is recorded of each run.
     """
 
     dims: tuple[str, ...]
@@ -53,7 +53,7 @@ class Plan:
     saves: int
     variables: tuple[str, ...]
     dtype: str
-    implicit: bool = False
+    kind: str = "explicit"
 
     @property
     def runs(self) -> int:
@@ -79,7 +79,7 @@ class Plan:
     def run_bytes(self) -> int:
         """Bytes of one run's results."""
         itemsize = np.dtype(self.dtype).itemsize
-        return _run_bytes(self.saves, len(self.variables), itemsize, self.implicit)
+        return _run_bytes(self.saves, len(self.variables), itemsize, self.kind)
 
     @property
     def variable_chunk_bytes(self) -> int:
@@ -89,7 +89,7 @@ class Plan:
     @property
     def files(self) -> int:
         """Number of chunk files and records."""
-        return self.chunks * (len(self.variables) + len(run_records(self.implicit)) + 1)
+        return self.chunks * (len(self.variables) + len(run_records(self.kind)) + 1)
 
     def block(self, index: int) -> Block:
         """Return the box of runs of a chunk.
@@ -109,7 +109,7 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Return the plan for JSON."""
         # An explicit method isn't mentioned: stores made before there were others are the same.
-        return {k: v for k, v in asdict(self).items() if k != "implicit" or v}
+        return {k: v for k, v in asdict(self).items() if k != "kind" or v != "explicit"}
 
     @staticmethod
     def from_dict(given: dict[str, Any]) -> Plan:
@@ -117,8 +117,8 @@ class Plan:
         dims, shape, chunk, names = (
             tuple(given[k]) for k in ("dims", "shape", "chunk", "variables")
         )
-        implicit = given.get("implicit", False)
-        return Plan(dims, shape, chunk, given["saves"], names, given["dtype"], implicit)
+        kind = given.get("kind", "explicit")
+        return Plan(dims, shape, chunk, given["saves"], names, given["dtype"], kind)
 
     def __str__(self) -> str:
         """Return the plan as a table."""
@@ -145,13 +145,13 @@ def make_plan(
     dtype: str,
     chunk_runs: int | None = None,
     *,
-    implicit: bool = False,
+    kind: str = "explicit",
 ) -> Plan:
     """Cut a grid into boxes whose variables make zarr chunks of about 8 MB.
 
     Parameters
     ----------
-    dims, shape, saves, variables, dtype, implicit
+    dims, shape, saves, variables, dtype, kind
         As in `Plan`.
     chunk_runs : int, optional
         Largest number of runs in a chunk. By default as many as make 8 MB of one variable and at
@@ -174,12 +174,12 @@ def make_plan(
     if chunk_runs is None:
         wanted = min(
             _TARGET_BYTES // one,
-            _MOST_CHUNK_BYTES // _run_bytes(saves, len(variables), itemsize, implicit),
+            _MOST_CHUNK_BYTES // _run_bytes(saves, len(variables), itemsize, kind),
             max(runs // _FEW_CHUNKS, _SMALL_CHUNK),
         )
     else:
         wanted = count("chunk_runs", chunk_runs, 2**40)
-    plan = Plan(dims, shape, _box(shape, max(1, wanted)), saves, variables, dtype, implicit)
+    plan = Plan(dims, shape, _box(shape, max(1, wanted)), saves, variables, dtype, kind)
     if plan.variable_chunk_bytes > _MOST_ZARR_BYTES:
         raise InputError(
             f"A chunk of {plan.chunk_runs:,} runs with {saves:,} times is "
@@ -192,8 +192,8 @@ def make_plan(
     return plan
 
 
-def _run_bytes(saves: int, variables: int, itemsize: int, implicit: bool) -> int:
-    beside = sum(np.dtype(record.dtype).itemsize for record in run_records(implicit))
+def _run_bytes(saves: int, variables: int, itemsize: int, kind: str) -> int:
+    beside = sum(np.dtype(record.dtype).itemsize for record in run_records(kind))
     return max(1, saves) * variables * itemsize + beside
 
 

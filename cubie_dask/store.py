@@ -100,7 +100,7 @@ class SweepStore:
             for i, name in enumerate(saved):
                 assert values is not None
                 yield name, values[i]
-        for record in run_records(recipe.solver.implicit):
+        for record in run_records(recipe.solver.kind):
             yield names[record.name], getattr(outcome, record.field)
 
 
@@ -275,7 +275,7 @@ def _add_variables(group: Any, recipe: Recipe) -> None:
             dimension_names=((names["time"],) if time else ()) + plan.dims,
             **_codec(),
         )
-    for record in run_records(solver.implicit):
+    for record in run_records(solver.kind):
         group.create_array(
             names[record.name],
             shape=plan.shape,

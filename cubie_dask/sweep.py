@@ -23,8 +23,9 @@ from cubie_dask.report import Report, report_of
 from cubie_dask.store import SweepStore, create_store, open_store, read_attributes
 from cubie_kernels.errors import InputError, nearest
 from cubie_kernels.labels import result_names, run_labels
-from cubie_kernels.solver import Solver, SolverOptions
+from cubie_kernels.solver import Solver
 from cubie_kernels.solver_checks import check_range
+from cubie_kernels.solver_options import SolverOptions
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -127,7 +128,7 @@ class Sweep:
             variables=(*solver.saved_states, *solver.saved_observables),
             dtype=np.dtype(solver.precision).name,
             chunk_runs=self.chunk_runs,
-            implicit=solver.implicit,
+            kind=solver.kind,
         )
 
     def run(

@@ -38,28 +38,31 @@ class RunRecord:
     attributes: dict[str, Any]
 
 
-def run_records(implicit: bool) -> tuple[RunRecord, ...]:
+def run_records(kind: str) -> tuple[RunRecord, ...]:
     """Return what results hold of each run, in the order of writing: the status is the last.
 
     Parameters
     ----------
-    implicit : bool
-        Whether the method is implicit, so that iterations of its solvers are counted.
+    kind : {"explicit", "implicit", "auto"}
+        Of the method: iterations are counted of the solvers of an implicit one, and ``"auto"``
+        tells in addition which runs that was.
     """
     counts = [
         ("accepted_steps", "accepted", "accepted steps"),
         ("rejected_steps", "rejected", "rejected steps"),
     ]
-    if implicit:
+    if kind != "explicit":
         counts += [
             ("newton_iterations", "newton_iterations", "iterations of Newton's method"),
             ("linear_iterations", "linear_iterations", "iterations of the linear solver"),
         ]
+    stiff = RunRecord("stiff", "stiff", "uint8", {"long_name": "integrated by the implicit method"})
     return (
         *(
             RunRecord(name, field, "int32", {"long_name": f"number of {what}"})
             for name, field, what in counts
         ),
+        *([stiff] if kind == "auto" else []),
         RunRecord("final_time", "final_time", "float64", {"long_name": "time that the run got to"}),
         RunRecord("status", "status", "uint8", _status_attributes()),
     )
@@ -79,7 +82,7 @@ def result_names(system: System) -> dict[str, str]:
     and the other gets a ``_`` behind.
     """
     taken = _names(system)
-    wanted = ("time", "run", *(record.name for record in run_records(implicit=True)))
+    wanted = ("time", "run", *(record.name for record in run_records("auto")))
     return {name: free_name(name, taken) for name in wanted}
 
 

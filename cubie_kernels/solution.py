@@ -52,6 +52,8 @@ class Solution:
         Numbers of steps, int32.
     newton_iterations, linear_iterations : ndarray of shape grid.shape, or None
         Iterations of Newton's method and of the linear solver of an implicit method, int32.
+    stiff : ndarray of shape grid.shape, or None
+        With ``method="auto"``: 1 for each run that the implicit method integrated, else 0; uint8.
     """
 
     solver: Solver
@@ -64,6 +66,7 @@ class Solution:
     rejected_steps: NDArray[np.int32]
     newton_iterations: NDArray[np.int32] | None = None
     linear_iterations: NDArray[np.int32] | None = None
+    stiff: NDArray[np.uint8] | None = None
     ok: NDArray[np.bool_] = field(init=False)
     """Which runs succeeded, shape grid.shape."""
 
@@ -91,7 +94,7 @@ class Solution:
             final=final,
             **{
                 record.name: getattr(outcome, record.field).reshape(grid.shape)
-                for record in run_records(solver.implicit)
+                for record in run_records(solver.kind)
             },
         )
 
@@ -160,6 +163,7 @@ class Solution:
             rejected=_spread(self.rejected_steps),
             newton=None if self.newton_iterations is None else _spread(self.newton_iterations),
             linear=None if self.linear_iterations is None else _spread(self.linear_iterations),
+            stiff=None if self.stiff is None else int(np.count_nonzero(self.stiff)),
         )
 
     def __repr__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def provenance(solver: Solver) -> dict[str, str | int | float | list[float]]:
         "model": system.text,
         "model_name": system.name,
         "model_hash": system.content_hash,
-        "method": solver.method,
+        "method": _listed(choice.tableau.name for choice in solver.choices),
         "step_control": "adaptive" if solver.adaptive else "fixed",
         "t_span": list(solver.t_span),
         "precision": solver.precision,
@@ -39,12 +40,15 @@ def provenance(solver: Solver) -> dict[str, str | int | float | list[float]]:
     }
     if solver.adaptive:
         attributes |= {
-            "controller": solver.controller.name,
+            "controller": _listed(choice.controller.name for choice in solver.choices),
             "rtol": _short(solver.rtol.tolist()),
             "atol": _short(solver.atol.tolist()),
             "dt_min": solver.dt_min,
             "dt_max": solver.dt_max,
         }
+    linear = solver.choices[-1].linear
+    if linear is not None:
+        attributes["linear_solver"] = linear.name
     if solver.dt is not None:
         attributes["dt" if not solver.adaptive else "first_dt"] = solver.dt
     return attributes
@@ -103,9 +107,14 @@ def to_frame(solution: Solution) -> pandas.DataFrame:
 
 def _records(solver: Solver) -> tuple[RunRecord, ...]:
     """Return what is told of each run, the status first."""
-    *others, status = run_records(solver.implicit)
+    *others, status = run_records(solver.kind)
     return (status, *others)
 
 
 def _short(values: list[float]) -> float | list[float]:
     return values[0] if len(set(values)) == 1 else values
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Return different names in a row."""
+    return ", ".join(dict.fromkeys(names))

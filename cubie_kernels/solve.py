@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 from cubie_kernels.errors import nearest
 from cubie_kernels.run_grid import run_grid
 from cubie_kernels.solution import Solution
-from cubie_kernels.solver import Solver, SolverOptions
+from cubie_kernels.solver import Solver
 from cubie_kernels.solver_checks import check_system
+from cubie_kernels.solver_options import SolverOptions
 
 if TYPE_CHECKING:
     from cubie_kernels.model.system import System

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Required, TypedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,6 @@ from cubie_kernels.checks import Tolerance
 from cubie_kernels.errors import InputError
 from cubie_kernels.kernels.controllers import Controller
 from cubie_kernels.labels import run_records
-from cubie_kernels.methods import get_method
 from cubie_kernels.run.batch import Batch, Column, Outcome
 from cubie_kernels.solver_checks import (
     check_range,
@@ -26,19 +25,20 @@ from cubie_kernels.solver_checks import (
     checked_steps,
     checked_target,
     checked_tolerances,
-    chosen_controller,
-    chosen_tableau,
 )
+from cubie_kernels.solver_method import MethodChoice, MethodOptions, chosen_methods
+from cubie_kernels.solver_start import adjusted_states, consistent_columns
+from cubie_kernels.status import Status
 
 if TYPE_CHECKING:
     from cubie_kernels.build.config import KernelConfig
+    from cubie_kernels.build.krylov_source import KrylovConfig
     from cubie_kernels.model.system import System
 
-__all__ = ["Solver", "SolverOptions"]
+__all__ = ["Solver"]
 
 _SETTINGS = (
     "t_span",
-    "method",
     "adaptive",
     "dt",
     "dt_min",
@@ -51,26 +51,6 @@ _SETTINGS = (
     "saved_states",
     "saved_observables",
 )
-
-
-class SolverOptions(TypedDict, total=False):
-    """The options of :class:`Solver` that :func:`~cubie_kernels.solve` passes on."""
-
-    t_span: Required[tuple[float, float]]
-    save_at: ArrayLike | None
-    save_every: float | None
-    method: str
-    rtol: Tolerance
-    atol: Tolerance
-    dt: float | None
-    adaptive: bool
-    dt_min: float | None
-    dt_max: float | None
-    max_steps: int
-    controller: str | Controller | None
-    precision: str
-    target: str
-    saved: Sequence[str] | None
 
 
 class Solver:
@@ -91,7 +71,8 @@ class Solver:
         Distance between saves, from the start on; the end is the last one if the distance
         divides the span. With neither: the end state alone.
     method : str, default "tsit5"
-        A name that :func:`cubie_kernels.methods` lists.
+        A name that :func:`cubie_kernels.methods` lists, or ``"auto"``: each run begins with an
+        explicit method; one that turns out stiff is integrated anew with an implicit method.
     rtol, atol : float, sequence of n floats, or mapping of state names to floats
         A step is accepted when the root mean square of ``error / (atol + rtol * |state|)`` over
         the states is at most 1. An ``rtol`` is 0 or at least 8 roundings of the precision.
@@ -107,7 +88,13 @@ class Solver:
     controller : str or Controller, optional
         Step-size controller: ``"i"``, ``"pi"``, ``"pid"``, ``"gustafsson"``, ``"h211b"``, …
         Default: the one of the method's family, as in
-        :data:`~cubie_kernels.solver_checks.DEFAULT_CONTROLLERS`.
+        :data:`~cubie_kernels.solver_method.DEFAULT_CONTROLLERS`.
+    linear_solver : str or KrylovConfig, default "auto"
+        How an implicit method solves its linear systems: ``"lu"``, ``"banded"``, ``"gmres"``,
+        ``"bicgstab"``, ``"minimal_residual"``, ``"steepest_descent"``; or the one that suits the
+        model, see ``choices``.
+    preconditioner : {"ilu", "jacobi", "neumann", "none"}, optional
+        Of the matrix-free ones among these; default ``"ilu"``.
     precision : {"float64", "float32", "float16"}
         Of the state; time is always float64. float16 needs ``target="numpy"``.
     target : {"auto", "cpu", "numpy"}
@@ -129,6 +116,9 @@ class Solver:
         Parameters and initial values that all runs share, the defaults included.
     swept : tuple of str
         The swept parameters and then the swept states, each in the model's order.
+    choices : tuple of MethodChoice
+        The method with its controller and its linear solver, and why that; with
+        ``method="auto"`` the explicit method and the one for stiff runs.
 
     Raises
     ------
@@ -151,7 +141,7 @@ class Solver:
     dt_min: float
     dt_max: float
     max_steps: int
-    controller: Controller
+    choices: tuple[MethodChoice, ...]
     precision: str
     target: str
     swept: tuple[str, ...]
@@ -175,6 +165,8 @@ class Solver:
         dt_max: float | None = None,
         max_steps: int = 100_000,
         controller: str | Controller | None = None,
+        linear_solver: str | KrylovConfig = "auto",
+        preconditioner: str | None = None,
         precision: str = "float64",
         target: str = "auto",
         swept: Sequence[str] = (),
@@ -189,13 +181,18 @@ class Solver:
         set_once = self.__dict__.update
         set_once(system=system, t_span=t_span, target=target, precision=precision)
         set_once(times=checks.save_times(t_span, save_at, save_every))
-        tableau = chosen_tableau(method, adaptive)
-        set_once(method=tableau.name, adaptive=adaptive)
+        set_once(adaptive=adaptive)
         held = precision if adaptive else "float64"  # fixed steps hold to no tolerance
         set_once(**checked_tolerances(rtol, atol, system.states, held))
         set_once(max_steps=checks.count("max_steps", max_steps, 2**31 - 1))
         set_once(**checked_steps(t_span, dt, dt_min, dt_max, adaptive, self.max_steps))
-        set_once(controller=chosen_controller(controller, tableau))
+        least = float(self.rtol.min())
+        asked = MethodOptions(
+            method, adaptive, controller, linear_solver, preconditioner, least, precision
+        )
+        set_once(choices=chosen_methods(system, asked))
+        one = self.choices[0].tableau.name
+        set_once(method=one if len(self.choices) == 1 else "auto")
         set_once(**checked_inputs(system, swept, fixed, precision))
         set_once(**checked_outputs(system, saved))
 
@@ -211,9 +208,11 @@ class Solver:
         return "\n".join(lines)
 
     @property
-    def implicit(self) -> bool:
-        """Whether the method is implicit, so that iterations of its solvers are counted."""
-        return get_method(self.method).implicit
+    def kind(self) -> str:
+        """``"explicit"``, ``"implicit"`` or ``"auto"``: what is recorded of each run."""
+        if self.method == "auto":
+            return "auto"
+        return "implicit" if self.choices[0].tableau.implicit else "explicit"
 
     def describe(self) -> str:
         """Return method, steps, times and precision in one line."""
@@ -223,8 +222,11 @@ class Solver:
         else:
             steps = f"dt = {self.dt:g}"
         saves = "end state" if self.times is None else f"{len(self.times):,} saves"
+        methods = " or ".join(choice.tableau.name for choice in self.choices)
+        linear = self.choices[-1].linear
+        solver = "" if linear is None else f" with {linear.name}"
         return (
-            f"{self.method}, {steps}, t = {t0:g} … {t1:g}, {saves}, {self.precision} on "
+            f"{methods}{solver}, {steps}, t = {t0:g} … {t1:g}, {saves}, {self.precision} on "
             f"{self.target}"
         )
 
@@ -243,36 +245,36 @@ class Solver:
                 for key, value in plain.items()
             },
             **{key: None if value is None else value.tolist() for key, value in arrays.items()},
-            "controller": {
-                key: list(value) if isinstance(value, tuple) else value
-                for key, value in asdict(self.controller).items()
-                if key != "reference"
-            },
+            **self.choices[0].settings(),
+            **({"stiff": self.choices[1].settings()} if len(self.choices) > 1 else {}),
+            "method": self.method,
         }
 
-    def config(self) -> KernelConfig:
-        """Return what the kernel's text depends on."""
+    def config(self, choice: int = 0) -> KernelConfig:
+        """Return what the text of a kernel depends on: that of ``choices[choice]``."""
         from cubie_kernels.build.config import KernelConfig
 
-        system = self.system
+        system, chosen = self.system, self.choices[choice]
+        given = {*self.swept, *adjusted_states(system)}
+        observables = system.observables
         return KernelConfig(
             system=system,
-            method=self.method,
+            method=chosen.tableau.name,
             precision=self.precision,
             target=self.target,
             adaptive=self.adaptive,
-            controller=self.controller,
-            swept_parameters=tuple(name for name in self.swept if name in system.parameters),
-            swept_states=tuple(name for name in self.swept if name in system.states),
+            controller=chosen.controller,
+            linear_solver="lu" if chosen.linear is None else chosen.linear.solver,
+            detect_stiffness=choice + 1 < len(self.choices),
+            swept_parameters=tuple(name for name in system.parameters if name in given),
+            swept_states=tuple(name for name in system.states if name in given),
             saves=self.times is not None,
             saved_states=tuple(system.states.index(name) for name in self.saved_states),
-            saved_observables=tuple(
-                system.observables.index(name) for name in self.saved_observables
-            ),
+            saved_observables=tuple(observables.index(name) for name in self.saved_observables),
         )
 
-    def build(self) -> Any:
-        """Compile the kernel, or load it from the disk cache; returns it.
+    def build(self, choice: int = 0) -> Any:
+        """Compile the kernel of ``choices[choice]``, or load it from the disk cache; returns it.
 
         Raises
         ------
@@ -281,7 +283,7 @@ class Solver:
         """
         from cubie_kernels.build import build_kernel
 
-        return build_kernel(self.config())
+        return build_kernel(self.config(choice))
 
     def run(self, columns: Mapping[str, Column], runs: int, threads: int | None = None) -> Outcome:
         """Integrate a batch of runs.
@@ -309,9 +311,31 @@ class Solver:
             threads = checks.count("threads", threads, 4096)
         self._check_memory(batch.runs)
         kernel = self.build()
-        from cubie_kernels.run.execute import execute
+        found = None
+        if adjusted_states(self.system):
+            batch, found = self._consistent(batch, columns)
+        if self.method == "auto":
+            from cubie_kernels.run.auto import execute_auto
 
-        return execute(kernel, batch, threads)
+            outcome = execute_auto(kernel, lambda: self.build(1), batch, threads)
+        else:
+            from cubie_kernels.run.execute import execute
+
+            outcome = execute(kernel, batch, threads)
+        if found is not None:
+            outcome.status[~found] = Status.INCONSISTENT_START
+        return outcome
+
+    def _consistent(
+        self, batch: Batch, columns: Mapping[str, Column]
+    ) -> tuple[Batch, NDArray[np.bool_]]:
+        """Return the batch with initial values that meet the algebraic equations."""
+        adjusted, found = consistent_columns(
+            self.system, self.t_span[0], columns, self.fixed, batch.runs
+        )
+        values = {**columns, **adjusted}
+        initial = tuple(values[name] for name in self.system.states if name in values)
+        return replace(batch, initial=initial), found
 
     def batch(self, columns: Mapping[str, Column], runs: int) -> Batch:
         """Return the numbers of a kernel call over ``runs`` runs."""
@@ -345,7 +369,7 @@ class Solver:
         """Return the size of the results of ``runs`` runs."""
         kept = len(self.saved_states) + len(self.saved_observables)
         rows = 1 + (0 if self.times is None else len(self.times))
-        beside = sum(np.dtype(record.dtype).itemsize for record in run_records(self.implicit))
+        beside = sum(np.dtype(record.dtype).itemsize for record in run_records(self.kind))
         return runs * (kept * rows * np.dtype(self.precision).itemsize + beside)
 
     def _check_memory(self, runs: int) -> None:

@@ -11,14 +11,11 @@ from numpy.typing import ArrayLike
 from cubie_kernels import checks
 from cubie_kernels.checks import Tolerance
 from cubie_kernels.errors import InputError, PrecisionError, TargetError
-from cubie_kernels.kernels.controllers import Controller, get_controller
-from cubie_kernels.methods import Method, get_method, methods
 
 if TYPE_CHECKING:
     from cubie_kernels.model.system import System
 
 __all__ = [
-    "DEFAULT_CONTROLLERS",
     "check_range",
     "check_system",
     "checked_inputs",
@@ -27,12 +24,7 @@ __all__ = [
     "checked_steps",
     "checked_target",
     "checked_tolerances",
-    "chosen_controller",
-    "chosen_tableau",
 ]
-
-DEFAULT_CONTROLLERS = {"erk": "pi", "dirk": "pi", "firk": "pi", "rosenbrock": "pi"}
-"""The step-size controller of each family of methods, unless another is asked for."""
 
 _PRECISIONS = ("float64", "float32", "float16")
 _TARGET_PRECISIONS = {"cpu": ("float64", "float32"), "numpy": _PRECISIONS}
@@ -75,28 +67,6 @@ def checked_precision(precision: Any, target: str) -> str:
             f"{name}; targets that can: {able}."
         )
     return name
-
-
-def chosen_tableau(method: str, adaptive: bool) -> Method:
-    """Return a method's tableau, which has an error estimate if steps are to adapt."""
-    tableau = get_method(method)
-    if adaptive and tableau.embedded_order is None:
-        able = [info for info in methods() if info.embedded_order is not None]
-        able.sort(key=lambda info: (info.family != tableau.family, abs(info.order - tableau.order)))
-        raise InputError(
-            f"Method {tableau.name!r} has no embedded error estimate, so its step can't adapt: "
-            f"pass dt=… and adaptive=False, or take an adaptive method of similar order: "
-            f"{', '.join(repr(info.name) for info in able[:3])}."
-        )
-    return tableau
-
-
-def chosen_controller(controller: str | Controller | None, tableau: Method) -> Controller:
-    """Return the controller of that name, or the default of the method's family."""
-    if isinstance(controller, Controller):
-        return controller
-    name = DEFAULT_CONTROLLERS[tableau.family] if controller is None else str(controller)
-    return get_controller(name)
 
 
 def checked_tolerances(

@@ -62,6 +62,13 @@ class Status(IntEnum):
         "Use a method for stiff problems, or method='auto', which hands such runs to one.",
     )
 
+    INCONSISTENT_START = (
+        9,
+        "No initial values that meet the algebraic equations were found.",
+        "Give initial values closer to a solution of the algebraic equations; for these parameters "
+        "there may be none.",
+    )
+
     def __new__(cls, value: int, sentence: str, remedy: str) -> Status:
         """Make the integer member and attach its texts."""
         member = int.__new__(cls, value)

@@ -66,6 +66,8 @@ class Summary:
         Least, mean and largest number of steps of a run.
     newton, linear : (int, float, int) or None
         The same of the iterations of an implicit method's solvers.
+    stiff : int or None
+        With ``method="auto"``: how many runs the implicit method integrated.
     """
 
     model: str
@@ -75,6 +77,7 @@ class Summary:
     rejected: tuple[int, float, int]
     newton: tuple[int, float, int] | None = None
     linear: tuple[int, float, int] | None = None
+    stiff: int | None = None
 
     @property
     def counts(self) -> dict[Status, int]:
@@ -105,4 +108,6 @@ class Summary:
             told["linear iterations"] = self.linear
         for what, (least, mean, most) in told.items():
             lines.append(f"{what} per run: {least:,} to {most:,}, {mean:,.1f} on average")
+        if self.stiff is not None:
+            lines.append(f"integrated by the implicit method: {self.stiff:,}")
         return "\n".join(lines)

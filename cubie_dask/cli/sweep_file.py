@@ -18,7 +18,7 @@ from cubie_dask.sweep import Sweep
 from cubie_kernels.checks import choice
 from cubie_kernels.errors import CubieError, InputError
 from cubie_kernels.model.system import System
-from cubie_kernels.solver import SolverOptions
+from cubie_kernels.solver_options import SolverOptions
 
 __all__ = ["SweepFile", "read_sweep_file"]
 

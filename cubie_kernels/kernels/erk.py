@@ -226,7 +226,7 @@ def all_finite(y):
     return nothing == 0.0
 
 
-def prepare_dense(t, h, y, p, y_new, k, stage):
+def prepare_dense(t, h, y, p, y_new, k, stage, *WORK):
     """Compute the further stages that the method's own interpolant needs."""
     for s in unroll(range(len(DENSE_A))):
         for i in range(N):
@@ -234,7 +234,7 @@ def prepare_dense(t, h, y, p, y_new, k, stage):
         rhs(real(t + wide(DENSE_C[s] * h)), stage, p, offset(k, (STAGES + s) * N))
 
 
-def dense_output(theta, h, y, y_new, k, result):
+def dense_output(theta, h, y, y_new, k, result, *WORK):
     """Interpolate the state at ``t + theta * h``.
 
     With the nested form of `cubie_kernels.methods.DenseOutput`. Its first three columns are the

@@ -101,7 +101,7 @@ def take_step(
             for i in range(N):
                 y_new[i] = y[i] + total(STAGE_A[s][j] * u[j * N + i] for j in range(s))
             rhs(real(t + wide(NODES[s] * h)), y_new, p, offset(k, N))
-        if MASS:
+        if MASS and s > 0:
             for i in range(N):
                 between[i] = total(STAGE_C[s][j] * u[j * N + i] for j in range(s))
             mass_product(between, y_new)

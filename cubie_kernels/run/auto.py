@@ -31,7 +31,7 @@ def execute_auto(
     explicit : Kernel
         Kernel that detects stiffness.
     implicit : callable
-        Returns the kernel for stiff runs; called if there are any.
+        Returns the kernel for stiff runs; called if there are any, maybe several times.
     batch : Batch
         Inputs of all runs.
     threads : int, optional
@@ -42,19 +42,16 @@ def execute_auto(
     Outcome
         Results of all runs; ``stiff`` tells which ones the implicit method computed.
     """
-    outcome = replace(execute(explicit, batch, threads), stiff=np.zeros(batch.runs, np.bool_))
-    assert outcome.stiff is not None
-    outcome.stiff[:] = np.isin(outcome.status, _HANDED_ON)
-    runs = np.flatnonzero(outcome.stiff)
-    if not runs.size:
-        return outcome
-    kernel = implicit()
-    zeros = {
-        name: np.zeros(batch.runs, np.int32) for name in ("newton_iterations", "linear_iterations")
-    }
-    outcome = replace(outcome, **zeros)
-    for piece in _pieces(runs, outcome):
-        found = execute(kernel, _chosen(batch, piece), threads)
+    outcome = execute(explicit, batch, threads)
+    stiff = np.isin(outcome.status, _HANDED_ON)
+    outcome = replace(
+        outcome,
+        stiff=stiff.astype(np.uint8),
+        newton_iterations=np.zeros(batch.runs, np.int32),
+        linear_iterations=np.zeros(batch.runs, np.int32),
+    )
+    for piece in _pieces(np.flatnonzero(stiff), outcome):
+        found = execute(implicit(), _chosen(batch, piece), threads)
         for field in fields(Outcome):
             target, values = getattr(outcome, field.name), getattr(found, field.name)
             if target is not None and values is not None:

@@ -131,7 +131,7 @@ class Outcome:
     newton_iterations, linear_iterations : ndarray, shape (R,), or None
         Iterations of Newton's method and of the linear solver of an implicit method, in ``int32``.
     stiff : ndarray, shape (R,), or None
-        Which runs ``method="auto"`` handed to the implicit method, in ``bool``.
+        1 for each run that ``method="auto"`` handed to the implicit method, else 0, in ``uint8``.
     """
 
     final_state: NDArray[np.floating]
@@ -144,4 +144,4 @@ class Outcome:
     rejected: NDArray[np.int32]
     newton_iterations: NDArray[np.int32] | None = None
     linear_iterations: NDArray[np.int32] | None = None
-    stiff: NDArray[np.bool_] | None = None
+    stiff: NDArray[np.uint8] | None = None

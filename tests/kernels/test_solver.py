@@ -13,7 +13,7 @@ import cubie_kernels as ck
 from cubie_kernels import checks
 from cubie_kernels.kernels.controllers import CONTROLLERS
 from cubie_kernels.run.batch import Column
-from cubie_kernels.solver import SolverOptions
+from cubie_kernels.solver_options import SolverOptions
 
 OSCILLATOR = ck.System.from_equations(
     "dx = v\ndv = -k*x - c*v\nenergy = 0.5*(k*x*x + v*v)",
