@@ -14,8 +14,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from cubie_kernels.build.cuda import capability
+from cubie_kernels.build.direct_source import LINEAR, PAIR, DirectSource, direct_source
 from cubie_kernels.build.loading import load_module
-from cubie_kernels.kernels.direct_source import LINEAR, PAIR, DirectSource, direct_source
 from cubie_kernels.lane import cpu, cpu_math, reference, symbols
 from cubie_kernels.lane.cpu_math_apply import _register
 from cubie_kernels.lane.cpu_types import FLAGS, I32, I64, Array, Real

@@ -6,7 +6,7 @@ from direct_cases import Matrix, dense, made, solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cubie_kernels.kernels.direct_source import LINEAR, PAIR
+from cubie_kernels.build.direct_source import LINEAR, PAIR
 
 LANES = 8
 KINDS = ("lu", "banded", "indexed")
