@@ -186,9 +186,6 @@ def _emulated(text, bits):
     from numba.cuda import compiler, types
 
     class EmulatedFunction(EmulatedBlock):
-        def _port(self, text, arena):
-            return super()._port(text.replace(" addrspace(1)", ""), arena)
-
         def __init__(self, run) -> None:
             self.threads = 1
             kind = types.CPointer(types.float64 if bits == 64 else types.float32)
