@@ -1,4 +1,4 @@
-"""Direct linear solvers made for one matrix pattern: their functions, tables and scratch memory."""
+"""Direct linear solvers made for one matrix pattern: functions, tables, sizes of buffers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from cubie_kernels.buffers import BufferRegistry
 from cubie_kernels.kernels import banded, direct_lu, indexed
 from cubie_kernels.lane.specialise import specialise
 from cubie_kernels.model.banded_lu import BandPlan, band_plan
 from cubie_kernels.model.lu_plan import checked_mass, checked_pattern, lu_plan
 from cubie_kernels.model.sparse_lu import lu_pair_source, lu_source
 
-__all__ = ["LINEAR", "PAIR", "DirectSource", "banded_source", "declare_direct", "direct_source"]
+__all__ = ["LINEAR", "PAIR", "DirectSource", "banded_source", "direct_source"]
 
 LINEAR = ("lin_jacobian", "lin_factors", "lin_mark", "lin_scratch", "lin_dense")
 PAIR = ("lin_jacobian", "pair_factors", "pair_mark", "pair_scratch", "pair_dense")
@@ -52,7 +51,7 @@ class DirectSource:
         ``lu_factor`` and ``lu_solve``, and those of the pair if there is one. They are called from
         several places, so that only small ones should be inlined.
     tables : mapping of str to tuple
-        Numbers that the functions read by these names.
+        Numbers that the functions read by these names, with `cubie_kernels.lane.tables.reader`.
     sizes : mapping of str to int
         Length of each buffer in `LINEAR`, and in `PAIR` if there is a pair.
     operations : int
@@ -65,15 +64,6 @@ class DirectSource:
     tables: Mapping[str, tuple[float, ...]]
     sizes: Mapping[str, int]
     operations: int
-
-    def table_text(self, target: str) -> str:
-        """Return the lines that define the tables in the module of a kernel for ``target``."""
-        lines = ["from cubie_kernels.lane.tables import reader", ""]
-        lines += [
-            f"{name} = reader({list(values)!r}, {target!r})"
-            for name, values in self.tables.items()
-        ]
-        return "\n".join(lines) + "\n"
 
 
 def direct_source(
@@ -161,17 +151,6 @@ def direct_source(
         },
         sizes={**sizes, **made.sizes},
     )
-
-
-def declare_direct(
-    registry: BufferRegistry, owner: str, source: DirectSource, precision: str
-) -> None:
-    """Declare the buffers of a direct solver as those of the component ``owner``.
-
-    All of them outlive a step: a step may use the factors of the one before.
-    """
-    for name, size in source.sizes.items():
-        registry.register(name, owner, size, "local", precision=precision)
 
 
 def banded_source(plan: BandPlan, pair: bool = False) -> tuple[str, ...]:

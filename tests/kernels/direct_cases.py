@@ -14,8 +14,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from cubie_kernels.build.cuda import capability
+from cubie_kernels.build.direct_source import LINEAR, PAIR, DirectSource, direct_source
 from cubie_kernels.build.loading import load_module
-from cubie_kernels.kernels.direct_source import LINEAR, PAIR, DirectSource, direct_source
 from cubie_kernels.lane import cpu, cpu_math, reference, symbols
 from cubie_kernels.lane.cpu_math_apply import _register
 from cubie_kernels.lane.cpu_types import FLAGS, I32, I64, Array, Real
@@ -68,6 +68,12 @@ def made(matrix: Matrix, kind: str, bits: int, most_dense: int = 100) -> DirectS
         pair=True,
         most_dense=most_dense,
     )
+
+
+def tables(source: DirectSource, target: str) -> str:
+    """Return the lines that define the tables of a solver."""
+    lines = [f"{name} = reader({values!r}, {target!r})" for name, values in source.tables.items()]
+    return "\n".join(["from cubie_kernels.lane.tables import reader", *lines])
 
 
 def body(source: DirectSource, inline: bool = False) -> str:
@@ -133,7 +139,7 @@ def solved(matrix, source, target, j, a, b, sides, bits=64, **options):
 def _numpy(matrix, source, bits, given, taken):
     scope = reference.lanes(bits, 0, given.shape[1])
     code = driver(matrix, source, "given[{}]", "taken[{}] = {}")
-    exec("\n\n\n".join([source.table_text("numpy"), body(source), code]), scope)
+    exec("\n\n\n".join([tables(source, "numpy"), body(source), code]), scope)
     with np.errstate(all="ignore"):
         scope["run"](reference.Buffer(given), reference.Buffer(taken))
 
@@ -169,7 +175,7 @@ def _compiled(matrix, source_text, run, bits, width):
 def _cpu(matrix, source, bits, given, taken, inline=False):
     width = given.shape[1]
     run = driver(matrix, source, "load(given, {}, 0)", "store(taken, {}, 0, {})")
-    text = source.table_text("cpu") + "\n\n" + body(source, inline)
+    text = tables(source, "cpu") + "\n\n" + body(source, inline)
     _compiled(matrix, text, run, bits, width)(given, taken)
 
 
@@ -180,9 +186,6 @@ def _emulated(text, bits):
     from numba.cuda import compiler, types
 
     class EmulatedFunction(EmulatedBlock):
-        def _port(self, text, arena):
-            return super()._port(text.replace(" addrspace(1)", ""), arena)
-
         def __init__(self, run) -> None:
             self.threads = 1
             kind = types.CPointer(types.float64 if bits == 64 else types.float32)
@@ -215,7 +218,7 @@ def _cuda(matrix, source, bits, given, taken):
     text = "\n\n\n".join([body(source), code])
     if bits == 32:
         text = typed_constants(text, "float32")
-    function = _emulated("\n\n".join([head, source.table_text("cuda"), text]), bits)
+    function = _emulated("\n\n".join([head, tables(source, "cuda"), text]), bits)
     for lane in range(given.shape[1]):
         own, result = given[:, lane].copy(), np.full(len(taken), np.nan, taken.dtype)
         function.call(own.ctypes.data, result.ctypes.data)

@@ -11,6 +11,7 @@ from cubie_kernels.run.execute import execute
 
 # Lanes for tests that need many kernels: fewer lanes compile faster.
 NARROW = 2
+ROUNDING = {"float64": 2e-13, "float32": 3e-5}
 
 # z' = i (1 + w t) z with z = x + i y: coupled, not autonomous, oscillating ever faster, and free
 # of functions that take long to compile.
@@ -57,3 +58,17 @@ def assert_same_bits(one: Outcome, other: Outcome, runs=slice(None)) -> None:
         a = np.ascontiguousarray(a[..., runs])
         assert a.shape == b.shape, field.name
         assert a.tobytes() == np.ascontiguousarray(b).tobytes(), field.name
+
+
+def assert_close(one: Outcome, other: Outcome, factor=1.0) -> None:
+    """Check that runs took the same steps and differ by rounding, or ``factor`` times as much."""
+    counts = ("accepted", "rejected", "newton_iterations", "linear_iterations")
+    for name in ("status", *counts, "final_time"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
+    for name in ("final_state", "final_observables", "states", "observables"):
+        a, b = getattr(one, name), getattr(other, name)
+        assert (a is None) == (b is None), name
+        if a is not None:
+            assert a.dtype == b.dtype, name
+            rounding = factor * ROUNDING[a.dtype.name]
+            np.testing.assert_allclose(a, b, rounding, rounding, err_msg=name)

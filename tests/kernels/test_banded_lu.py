@@ -6,8 +6,8 @@ from direct_cases import Matrix, band, dense, made, solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cubie_kernels.build.direct_source import banded_source
 from cubie_kernels.errors import InputError
-from cubie_kernels.kernels.direct_source import banded_source
 from cubie_kernels.model.banded_lu import band_plan
 from cubie_kernels.model.lu_plan import lu_plan
 from cubie_kernels.model.sparse_lu import lu_source

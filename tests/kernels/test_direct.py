@@ -6,8 +6,7 @@ from direct_cases import Matrix, dense, made, solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cubie_kernels.buffers import BufferRegistry
-from cubie_kernels.kernels.direct_source import LINEAR, PAIR, declare_direct
+from cubie_kernels.build.direct_source import LINEAR, PAIR
 
 LANES = 8
 KINDS = ("lu", "banded", "indexed")
@@ -188,14 +187,11 @@ def test_constraints_are_rescued_too(kind):
         assert backward_error(w_pair[lane], z[:, lane], side) < 1e-13
 
 
-def test_buffers_are_declared_by_the_names_that_functions_take():
-    registry = BufferRegistry()
+def test_buffers_have_the_names_that_functions_take():
     source = made(Matrix(5, dense(5)), "lu", 64)
-    declare_direct(registry, "solver", source, "float64")
-    rows = {row.name: row.size for row in registry.explain("solver").rows}
-    assert set(rows) == {*LINEAR, *PAIR}
-    assert rows["lin_jacobian"] == 25
-    assert rows["pair_dense"] == 10 * 12
+    assert set(source.sizes) == {*LINEAR, *PAIR}
+    assert source.sizes["lin_jacobian"] == 25
+    assert source.sizes["pair_dense"] == 10 * 12
     for name, group in (("linear_factor", LINEAR), ("pair_factor", PAIR)):
         text = next(text for text in source.inlined if text.startswith(f"def {name}("))
         assert f"a, {', '.join(group)})" in text or f"a, b, {', '.join(group)})" in text

@@ -12,7 +12,7 @@ DECAY = System.from_equations("dx = -k*x", states={"x": 1.0}, parameters={"k": 1
 SPANS = [(0.0, 1 / 3), (-1.0, np.pi), (10.0, 10.7), (0.1, 0.1 + 0.2)]
 
 
-def check_ends(name, target="cpu", **steps):
+def check_ends(name, target, **steps):
     for t0, t1 in SPANS:
         solver = Solver(
             CHIRP,
@@ -35,17 +35,25 @@ def check_ends(name, target="cpu", **steps):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_end_of_fixed_steps(name):
-    check_ends(name, dt=0.013, adaptive=False)
+    check_ends(name, "numpy", dt=0.05, adaptive=False)
 
 
 @pytest.mark.parametrize("name", ADAPTIVE)
 def test_end_of_adaptive_steps(name):
-    check_ends(name, "numpy", rtol=1e-4, atol=1e-4)
+    check_ends(name, "numpy", rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["bs3", "tsit5", "dop853"])
-def test_end_of_adaptive_steps_compiled(name):
+@pytest.mark.parametrize("name", ["bs3", "rodas4"])
+def test_end_of_compiled_steps(name):
     check_ends(name, "cpu", rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_ends_of_every_compiled_method(name):
+    check_ends(name, "cpu", dt=0.013, adaptive=False)
+    if name in ADAPTIVE:
+        check_ends(name, "cpu", rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("dt", [1 / 3, 0.1, 0.3, 0.7, 1.0, 0.015])
