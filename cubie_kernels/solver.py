@@ -90,9 +90,9 @@ class Solver:
         Default: the one of the method's family, as in
         :data:`~cubie_kernels.solver_method.DEFAULT_CONTROLLERS`.
     linear_solver : str or KrylovConfig, default "auto"
-        How an implicit method solves its linear systems: ``"lu"``, ``"banded"``, ``"gmres"``,
-        ``"bicgstab"``, ``"minimal_residual"``, ``"steepest_descent"``; or the one that suits the
-        model, see ``choices``.
+        How an implicit method solves its linear systems: factorised (``"lu"``, ``"banded"``,
+        ``"indexed"``) or matrix-free (``"gmres"``, ``"bicgstab"``, ``"minimal_residual"``,
+        ``"steepest_descent"``); by default what suits the model, see ``choices``.
     preconditioner : {"ilu", "jacobi", "neumann", "none"}, optional
         Of the matrix-free ones among these; default ``"ilu"``.
     precision : {"float64", "float32", "float16"}

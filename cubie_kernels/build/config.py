@@ -46,7 +46,7 @@ class KernelConfig:
         Lanes of a register on the CPU; by default as measured best for the precision.
     detect_stiffness : bool
         Whether an explicit method ends runs that it finds stiff.
-    linear_solver : {"lu", "banded"} or KrylovConfig
+    linear_solver : {"lu", "banded", "indexed"} or KrylovConfig
         How the linear systems of an implicit method are solved.
     maths : {"auto", "inline", "libmvec", "portable"}
         How elementary functions are computed on the CPU.

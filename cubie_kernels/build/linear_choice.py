@@ -14,7 +14,7 @@ from cubie_kernels.model.direct_choice import choose_direct
 
 __all__ = ["LINEAR_SOLVERS", "LinearChoice", "choose_linear_solver"]
 
-DIRECT = ("lu", "banded")
+DIRECT = ("lu", "banded", "indexed")
 LINEAR_SOLVERS = ("auto", *DIRECT, *CORRECTION_TYPES)
 # Newton's method puts right what a system's residual leaves; a Rosenbrock method does not.
 _NEWTON_TOLERANCE, _ROSENBROCK_PART = 1e-3, 0.1
@@ -29,7 +29,7 @@ class LinearChoice:
 
     Attributes
     ----------
-    solver : {"lu", "banded"} or KrylovConfig
+    solver : {"lu", "banded", "indexed"} or KrylovConfig
         As `KernelConfig` takes it.
     reason : str
         One sentence.

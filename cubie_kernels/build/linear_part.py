@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from cubie_kernels.buffers import BufferRegistry
 from cubie_kernels.build.config import KernelConfig
+from cubie_kernels.build.direct_source import LINEAR as DIRECT
+from cubie_kernels.build.direct_source import PAIR as DIRECT_PAIR
+from cubie_kernels.build.direct_source import direct_source
 from cubie_kernels.build.krylov_source import KrylovConfig, krylov_source
 from cubie_kernels.build.part import ALWAYS, NEVER, Part, Text
 from cubie_kernels.errors import InputError
-from cubie_kernels.kernels.direct_source import LINEAR as DIRECT
-from cubie_kernels.kernels.direct_source import PAIR as DIRECT_PAIR
-from cubie_kernels.kernels.direct_source import direct_source
 from cubie_kernels.kernels.scratch import LINEAR, STEP
 
 __all__ = ["linear_parts"]
 
 # Operations of straight-line factors up to which these are copied to where they are used.
 _MOST_COPIED = 400
+# Rows of a matrix up to which a lane has memory to choose its pivots by value.
+_MOST_DENSE = {"cpu": 100, "numpy": 100, "cuda": 24}
 
 
 def linear_parts(
@@ -48,6 +50,7 @@ def _direct(
         system.mass,
         precision=config.precision,
         pair=pairs > 0,
+        most_dense=_MOST_DENSE[config.target],
     )
 
     def declare(name: str, buffer: str) -> str:
@@ -88,8 +91,8 @@ def _krylov(
     if pairs > 1:
         raise InputError(
             f"Method {config.method!r} needs two pairs of complex systems at once, which the "
-            "matrix-free linear solvers don't keep apart: use linear_solver='lu' or 'banded', or "
-            "a method of fewer stages."
+            "matrix-free linear solvers don't keep apart: use linear_solver='lu', 'banded' or "
+            "'indexed', or a method of fewer stages."
         )
     system = config.system
     made = krylov_source(system, solver, registry, LINEAR, config.precision, pairs > 0)

@@ -361,15 +361,3 @@ def dense_output(theta, h, y, y_new, k, result, *WORK):
             bend = h * k[i] - rise
             turn = rise - h * k[END * N + i] - bend
             result[i] = y[i] + theta * (rise + rest * (bend + theta * turn))
-
-
-def pair_factor(t, y, p, a, b, jac, pair_lu):
-    """Factorise ``(a + b*i)*M - J``; return the lanes in which it is singular."""
-    growth = lu_factor_pair(jac, a, b, pair_lu)
-    return negate(finite(growth))
-
-
-def pair_solve(t, y, p, a, b, re, im, jac, pair_lu):
-    """Replace ``re + im*i`` by the solution; return a code and a number of iterations, both 0."""
-    lu_solve_pair(pair_lu, re, im)
-    return integers(0), integers(0)
