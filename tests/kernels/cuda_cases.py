@@ -53,6 +53,18 @@ ELABORATE = System.from_equations(
     name="elaborate",
 )
 
+# Robertson's reactions, with rates that are less far apart.
+STIFF = System.from_equations(
+    """
+    dx = -a*x + 1e3*y*z
+    dy = a*x - 1e3*y*z - 3e5*y*y
+    dz = 3e5*y*y
+    """,
+    states={"x": 1.0, "y": 0.0, "z": 0.0},
+    parameters={"a": 0.04},
+    name="stiff",
+)
+
 RUNS = 40
 
 

@@ -15,6 +15,7 @@ from cuda_cases import (
     solver,
 )
 from cuda_on_cpu import EmulatedBlock
+from method_list import ADAPTIVE, IMPLICIT
 
 from cubie_kernels import System
 from cubie_kernels.run.execute import execute
@@ -38,6 +39,16 @@ CASES = [
     pytest.param(
         "bs3", "float64", "local", {"controller": "h211b", "dt": 0.01}, id="filter",
         marks=SLOW,
+    ),
+    pytest.param("rodas4", "float64", "local", {}, id="rosenbrock"),
+    *(
+        pytest.param(name, precision, placement, steps, id=id, marks=SLOW)
+        for name in IMPLICIT
+        for precision, placement, steps, id in (
+            ("float64", "shared", {"dt": 0.05, "adaptive": False}, f"{name}-fixed"),
+            ("float32", "local", {}, f"{name}-adaptive"),
+        )
+        if name in ADAPTIVE or steps
     ),
 ]  # fmt: skip
 

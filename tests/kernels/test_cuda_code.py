@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="the extra cubie[cuda]")
 
-from cuda_cases import FORCED, LORENZ, cuda_config, solver
+from cuda_cases import FORCED, LORENZ, STIFF, cuda_config, solver
+from method_list import ADAPTIVE, FEW_IMPLICIT, IMPLICIT
 
 from cubie_kernels.build import cuda as build
 from cubie_kernels.build.store import KernelStore
@@ -51,6 +52,19 @@ def test_lorenz_fits_in_registers(own_cache, precision, capability, extra, regis
     assert code.resources.spill_stores == code.resources.spill_loads == 0
     # Generous: compilers differ by a few.
     assert 24 <= code.resources.registers <= registers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", [(8, 0), (9, 0)])
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("method", FEW_IMPLICIT)
+def test_implicit_kernels_compile(own_cache, method, precision, capability):
+    code = build.compile_cuda(
+        cuda_config(solver(STIFF, precision=precision, method=method)), capability
+    )
+    assert code.cubin[:4] == b"\x7fELF"
+    assert code.shared_bytes <= 512
+    assert code.resources.spill_stores == code.resources.spill_loads == 0
 
 
 def test_the_code_of_the_page_runs(capsys):
@@ -93,6 +107,14 @@ def test_f32_kernel_computes_in_64_bits_only_with_time():
 @pytest.mark.slow
 def test_f32_kernel_of_a_model_with_time_and_saves_adds_only_times():
     ptx = build.cuda_ptx(cuda_config(solver(FORCED, precision="float32", save_every=0.5)))
+    assert set(_double_operations(ptx)) <= {"add", "sub"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", IMPLICIT)
+def test_implicit_f32_kernels_compute_in_64_bits_only_with_time(method):
+    steps = {} if method in ADAPTIVE else {"dt": 0.01, "adaptive": False}
+    ptx = build.cuda_ptx(cuda_config(solver(STIFF, precision="float32", method=method, **steps)))
     assert set(_double_operations(ptx)) <= {"add", "sub"}
 
 
