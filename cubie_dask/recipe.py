@@ -117,16 +117,34 @@ def _solver(settings: dict[str, Any]) -> Solver:
     options |= {k: settings[k] for k in ("precision", "target", "swept", "fixed")}
     if adaptive:
         options |= {k: settings[k] for k in ("dt_min", "dt_max")}
-    controller = settings["controller"]
-    beta = tuple(controller["beta"])
+    # With method="auto" there are two methods; what isn't alike for both are their defaults.
+    chosen = [settings, settings["stiff"]] if "stiff" in settings else [settings]
+    controllers = {_controller(choice["controller"]) for choice in chosen}
+    if len(controllers) == 1:
+        options["controller"] = controllers.pop()
+    if "linear_solver" in chosen[-1]:
+        options["linear_solver"] = _linear_solver(chosen[-1]["linear_solver"])
     return Solver(
         System.from_dict(settings["model"]),
         adaptive=adaptive,
         save_at=settings["times"],
         saved=settings["saved_states"] + settings["saved_observables"],
-        controller=Controller(**controller | {"beta": beta}),
         **options,
     )
+
+
+def _controller(given: dict[str, Any]) -> Controller:
+    return Controller(**given | {"beta": tuple(given["beta"])})
+
+
+def _linear_solver(given: str | dict[str, Any]) -> Any:
+    if isinstance(given, str):
+        return given
+    from cubie_kernels.build.krylov_source import KrylovConfig
+    from cubie_kernels.kernels.linear_solver import LinearMethod
+
+    method: dict[str, Any] = given["method"]
+    return KrylovConfig(LinearMethod(**method), given["preconditioner"], given["order"])
 
 
 def _grid(given: dict[str, Any], system: System, arrays: dict[str, Any]) -> Grid:

@@ -59,6 +59,20 @@ def test_end_states_still_make_sixteen_chunks():
     assert make_plan(("rho",), (1000,), 0, ("x",), "float64").chunks == 1
 
 
+def test_what_is_recorded_of_a_run_counts():
+    given = ("rho",), (1000,), 0, ("x",), "float64"
+    explicit, implicit, auto = (
+        make_plan(*given, kind=kind) for kind in ("explicit", "implicit", "auto")
+    )
+    # State, accepted and rejected steps, time, status; iterations of two solvers; which method.
+    sizes = [plan.run_bytes for plan in (explicit, implicit, auto)]
+    assert sizes == [8 + 4 + 4 + 8 + 1, 8 + 4 * 4 + 8 + 1, 8 + 4 * 4 + 8 + 1 + 1]
+    # One file of each array, and the record.
+    assert [plan.files for plan in (explicit, implicit, auto)] == [6, 8, 9]
+    assert "kind" not in explicit.to_dict()
+    assert Plan.from_dict(auto.to_dict()) == auto
+
+
 def test_plan_survives_json_and_prints():
     plan = make_plan(("a", "b"), (300, 7), 11, ("x", "y"), "float32", 100)
     assert Plan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan

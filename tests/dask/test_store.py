@@ -76,6 +76,10 @@ def test_provenance_is_in_the_attributes_and_fits_netcdf(tmp_path):
         {"save_every": None, "method": "dopri5", "controller": "h211b", "saved": ["energy", "y"]},
         {"adaptive": False, "dt": 0.01, "method": "rk4", "precision": "float32"},
         {"atol": {"x": 1e-8, "y": 1e-9, "z": 1e-7}, "dt_max": 0.1, "fixed": {"sigma": 9.0}},
+        {"method": "rodas4", "linear_solver": "gmres", "preconditioner": "jacobi"},
+        {"method": "radau-iia-5", "controller": "pid"},
+        {"method": "auto"},
+        {"method": "auto", "controller": "i", "linear_solver": "banded"},
     ],
 )
 def test_a_worker_reads_the_same_recipe(tmp_path, kind, options):

@@ -20,6 +20,13 @@ from cubie_dask.progress import ChunkFinished, SweepEnded, SweepStarted
 from cubie_dask.store import open_store
 from cubie_kernels import InputError, Status, System, solve
 
+VAN_DER_POL = System.from_equations(
+    "dx = v\ndv = mu*(1 - x*x)*v - x",
+    states={"x": 2.0, "v": 0.0},
+    parameters={"mu": 1.0},
+    name="van der pol",
+)
+
 
 def test_product_sweep_equals_solve(tmp_path):
     sweep = lorenz_sweep(100)
@@ -39,6 +46,24 @@ def test_product_sweep_equals_solve(tmp_path):
     got = report.dataset()
     assert got["x"].dims == ("time", "rho", "sigma", "y_0")
     assert_same_results(got, solution.to_xarray())
+
+
+@pytest.mark.parametrize("method", ["rodas4", "auto"])
+def test_iterations_of_implicit_methods_are_stored(tmp_path, method):
+    grid = Grid.product(mu=[0.5, 1.0, 300.0])
+    options = {"t_span": (0.0, 2.0), "save_every": 0.5, "method": method}
+    report = Sweep(VAN_DER_POL, grid, chunk_runs=2, **options).run(tmp_path / "a.zarr")
+    assert report.statuses == {Status.SUCCESS: 3}
+    got = report.dataset().load()
+    solution = solve(VAN_DER_POL, {"mu": [0.5, 1.0, 300.0]}, **options)
+    assert_same_results(got, solution.to_xarray())
+    assert got["linear_iterations"].dims == ("mu",)
+    assert got["newton_iterations"].dtype == np.int32
+    assert ("stiff" in got) == (method == "auto")
+    if method == "auto":
+        assert got["stiff"].values.tolist() == [0, 0, 1]
+    for chunk in open_store(tmp_path / "a.zarr").records():
+        assert chunk.bytes == chunk.runs * report.plan.run_bytes
 
 
 @pytest.mark.parametrize(

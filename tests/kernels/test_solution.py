@@ -19,7 +19,7 @@ MODEL = ck.System.from_equations(
 )
 
 
-def written(n, m, runs, saves=None, bad=None, dtype=np.float64):
+def written(n, m, runs, saves=None, bad=None, dtype=np.float64, kind="explicit"):
     """Make arrays whose entries say where they are: 1000*row + 100*save + run."""
     run = np.arange(runs, dtype=dtype)
     rows = 1000 * np.arange(n + m, dtype=dtype)
@@ -39,6 +39,9 @@ def written(n, m, runs, saves=None, bad=None, dtype=np.float64):
         status=status,
         accepted=np.arange(runs, dtype=np.int32) + 10,
         rejected=np.zeros(runs, np.int32),
+        newton_iterations=None if kind == "explicit" else 3 * np.arange(runs, dtype=np.int32),
+        linear_iterations=None if kind == "explicit" else np.zeros(runs, np.int32),
+        stiff=np.arange(runs, dtype=np.uint8) % 2 if kind == "auto" else None,
     )
 
 
@@ -49,7 +52,12 @@ def solution(parameters=None, initial=None, grid="product", system=MODEL, bad=No
     )
     saves = None if solver.times is None else len(solver.times)
     outcome = written(
-        len(solver.saved_states), len(solver.saved_observables), runs.runs, saves, bad
+        len(solver.saved_states),
+        len(solver.saved_observables),
+        runs.runs,
+        saves,
+        bad,
+        kind=solver.kind,
     )
     return ck.Solution.from_outcome(solver, runs, outcome), outcome
 
@@ -127,6 +135,35 @@ def test_a_zip_is_labelled_by_run():
     assert data["x"].dims == ("time", "run")
     assert data["k"].dims == data["x_0"].dims == ("run",)
     assert data["x_0"].values.tolist() == [7.0, 8.0, 9.0]
+
+
+@pytest.mark.parametrize("method", ["rodas4", "auto"])
+def test_iterations_of_an_implicit_method_are_told(method):
+    found, outcome = solution({"c": [0.1, 0.2]}, {"x": [1, 2, 3]}, method=method)
+    data, table = found.to_xarray(), found.to_pandas()
+    assert np.shares_memory(data["newton_iterations"].values, outcome.newton_iterations)
+    assert data["newton_iterations"].sel(c=0.2, x_0=2.0) == 12
+    assert (
+        data["linear_iterations"].attrs["long_name"] == "number of iterations of the linear solver"
+    )
+    assert table["newton_iterations"].tolist() == [0, 3, 6, 9, 12, 15]
+    assert found.linear_iterations.shape == (2, 3)
+    text = str(found.summary())
+    assert "Newton iterations per run: 0 to 15, 7.5 on average" in text
+    assert "linear iterations" not in text
+    stiff = ["stiff"] if method == "auto" else []
+    assert set(data.data_vars) - {"x", "v", "energy", "final_time", "status"} == {
+        *("accepted_steps", "rejected_steps", "newton_iterations", "linear_iterations", *stiff)
+    }
+    assert ("integrated by the implicit method: 3" in text) == bool(stiff)
+    counted = sum(array.dtype.itemsize for array in data.data_vars.values())
+    assert found.solver.output_bytes(6) == 6 * counted
+
+
+def test_explicit_methods_count_no_iterations():
+    found, _ = solution({"c": [0.1, 0.2]})
+    assert (found.newton_iterations, found.linear_iterations, found.stiff) == (None, None, None)
+    assert "iterations" not in str(found.summary())
 
 
 def test_only_what_is_kept_is_there():

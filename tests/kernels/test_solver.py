@@ -2,7 +2,6 @@
 
 import json
 import pickle
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import cubie_kernels as ck
 from cubie_kernels import checks
 from cubie_kernels.kernels.controllers import CONTROLLERS
 from cubie_kernels.run.batch import Column
+from cubie_kernels.solver_method import DEFAULT_CONTROLLERS
 from cubie_kernels.solver_options import SolverOptions
 
 OSCILLATOR = ck.System.from_equations(
@@ -40,6 +40,15 @@ def test_defaults():
     assert 0 < solver.dt_min < 1e-14
     assert solver.dt_max == 2.0
     assert solver.fixed == {"k": 4.0, "c": 0.5, "x": 1.0, "v": 0.0}
+
+
+def test_controller_of_each_family():
+    for info in ck.methods():
+        steps = {} if info.embedded_order else {"dt": 0.1, "adaptive": False}
+        (choice,) = make(method=info.name, **steps).choices
+        assert choice.controller == CONTROLLERS[DEFAULT_CONTROLLERS[info.family]]
+        assert make(method=info.name, controller="pid", **steps).choices[0].controller.name == "pid"
+        assert (choice.linear is None) == (info.family == "erk")
 
 
 def test_order_of_names_does_not_make_another_kernel():
@@ -103,7 +112,7 @@ def test_a_solver_is_frozen_and_pickles():
     copy = pickle.loads(pickle.dumps(solver))
     assert copy.settings() == solver.settings()
     assert solver.settings()["controller"]["alpha"] == 0.25
-    assert asdict(copy.controller) == asdict(solver.controller)
+    assert copy.choices == solver.choices
 
 
 def test_batch_holds_the_numbers_of_a_call():
