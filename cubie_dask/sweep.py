@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
@@ -21,6 +22,7 @@ from cubie_dask.progress import Event, SweepEnded, SweepStarted, listener_for
 from cubie_dask.recipe import Recipe
 from cubie_dask.report import Report, report_of
 from cubie_dask.store import SweepStore, create_store, open_store, read_attributes
+from cubie_kernels.checks import count
 from cubie_kernels.errors import InputError, nearest
 from cubie_kernels.labels import result_names, run_labels
 from cubie_kernels.solver import Solver
@@ -28,6 +30,7 @@ from cubie_kernels.solver_checks import check_range
 from cubie_kernels.solver_options import SolverOptions
 
 if TYPE_CHECKING:
+    import xarray as xr
     from distributed import Client
 
     from cubie_kernels.model.system import System
@@ -196,6 +199,42 @@ class Sweep:
             complete = len(opened.finished()) == plan.chunks
             listener(SweepEnded(complete, time.perf_counter() - started))
         return report_of(opened)
+
+    def dataset(self, chunk_runs: int | None = None, *, threads: int | None = None) -> xr.Dataset:
+        """Return the results as a labelled dataset that integrates what a computation touches.
+
+        Nothing is computed or written yet. ``sweep.dataset().sel(rho=28, method="nearest")`` costs
+        one chunk, or a few, once it is computed. Variables that are computed together share the
+        integration of their chunks; those computed one after the other do not, unless the dataset
+        was ``persist``-ed.
+
+        Parameters
+        ----------
+        chunk_runs : int, optional
+            Largest number of runs that are integrated at a time, in place of the sweep's own.
+        threads : int, optional
+            Threads of a kernel. Default: all cores of this process; in a worker of a cluster as
+            many as it has threads. One kernel runs at a time in a process. It has no effect on
+            results.
+
+        Returns
+        -------
+        xarray.Dataset
+            With the variables, coordinates and attributes of :func:`open_sweep`'s, as Dask arrays.
+
+        Raises
+        ------
+        InputError
+            For a `chunk_runs` or `threads` that isn't a whole number of 1 or more.
+        """
+        from cubie_dask.lazy import lazy_dataset
+
+        sweep = copy(self)
+        if chunk_runs is not None:
+            object.__setattr__(sweep, "chunk_runs", chunk_runs)
+        if threads is not None:
+            threads = count("threads", threads, 4096)
+        return lazy_dataset(Recipe(sweep.solver, sweep.grid, sweep.plan()), threads)
 
     def _opened(self, path: Path) -> SweepStore:
         recipe = Recipe(self.solver, self.grid, self.plan())
