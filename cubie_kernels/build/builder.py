@@ -32,7 +32,7 @@ class Kernel:
     arena : int
         Reals of scratch memory for each lane, beside what it keeps itself.
     call : callable
-        The compiled entry.
+        The compiled entry. One that records takes, by name, the functions that it calls for that.
     """
 
     config: KernelConfig
@@ -115,8 +115,8 @@ def _build_numpy(config: KernelConfig) -> Kernel:
     text = module_text(config, head, module.body)
     code = compile(text, f"<{config.system.name}>", "exec")
 
-    def call(control: Any, *arrays: Any) -> None:
-        names: dict[str, Any] = {"WIDTH": arrays[-1].shape[1]}
+    def call(control: Any, *arrays: Any, **calls: Callable[..., None]) -> None:
+        names: dict[str, Any] = {"WIDTH": arrays[-1].shape[1], **calls}
         exec(code, names)
         with np.errstate(all="ignore"):
             names["integrate"](control, *arrays)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cubie_kernels.build.krylov_source import KrylovConfig
+from cubie_kernels.errors import TargetError
 from cubie_kernels.kernels.controllers import Controller
 from cubie_kernels.model import System
 
@@ -50,6 +51,13 @@ class KernelConfig:
         How the linear systems of an implicit method are solved.
     maths : {"auto", "inline", "libmvec", "portable"}
         How elementary functions are computed on the CPU.
+    records : bool
+        Whether the kernel tells a `cubie_kernels.run.record.Recorder` what it does inside.
+
+    Raises
+    ------
+    TargetError
+        If it should record on another target than "numpy".
     """
 
     system: System
@@ -68,3 +76,11 @@ class KernelConfig:
     maths: str = "auto"
     detect_stiffness: bool = False
     linear_solver: str | KrylovConfig = "lu"
+    records: bool = False
+
+    def __post_init__(self) -> None:
+        if self.records and self.target != "numpy":
+            raise TargetError(
+                f"Kernels for the target {self.target!r} can't record what they do inside: "
+                "use target='numpy'."
+            )

@@ -152,6 +152,7 @@ def _names(
     names |= {
         "P": len(system.parameters),
         "SAVES": config.saves,
+        "RECORDS": config.records,
         "UNIFORM_STEP": not config.adaptive,
         "BLOCK": _BLOCK_STEPS,
         "SWEPT_PARAMETERS": tuple(system.parameters.index(n) for n in config.swept_parameters),

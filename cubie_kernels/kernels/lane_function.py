@@ -129,7 +129,11 @@ def distinct(names: Iterable[str], functions: Sequence[FunctionType]) -> tuple[s
 def written(
     functions: Sequence[FunctionType], names: Mapping[str, Any], renamed: Mapping[str, str]
 ) -> str:
-    """Return the text of specialised functions, some of them under other names."""
+    """Return the text of specialised functions, some of them under other names.
+
+    Unless ``names`` say otherwise, it records nothing.
+    """
+    names = {"RECORDS": False, **names}
     text = "\n\n\n".join(specialise(function, names) for function in functions)
     return re.sub(r"\b\w+\b", lambda found: renamed.get(found[0], found[0]), text)
 
