@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,8 +26,12 @@ from cubie_kernels.solver_checks import (
     checked_tolerances,
 )
 from cubie_kernels.solver_method import MethodChoice, MethodOptions, chosen_methods
-from cubie_kernels.solver_start import adjusted_states, consistent_columns
-from cubie_kernels.status import Status
+from cubie_kernels.solver_start import (
+    adjusted_states,
+    consistent_batch,
+    given_values,
+    mark_inconsistent,
+)
 
 if TYPE_CHECKING:
     from cubie_kernels.build.config import KernelConfig
@@ -311,9 +314,7 @@ class Solver:
             threads = checks.count("threads", threads, 4096)
         self._check_memory(batch.runs)
         kernel = self.build()
-        found = None
-        if adjusted_states(self.system):
-            batch, found = self._consistent(batch, columns)
+        batch, failed = consistent_batch(self.system, batch, columns, self.fixed, self.precision)
         if self.method == "auto":
             from cubie_kernels.run.auto import execute_auto
 
@@ -322,20 +323,9 @@ class Solver:
             from cubie_kernels.run.execute import execute
 
             outcome = execute(kernel, batch, threads)
-        if found is not None:
-            outcome.status[~found] = Status.INCONSISTENT_START
+        start = given_values(self.saved_states, failed, columns, self.fixed)
+        mark_inconsistent(outcome, failed, batch.t0, start)
         return outcome
-
-    def _consistent(
-        self, batch: Batch, columns: Mapping[str, Column]
-    ) -> tuple[Batch, NDArray[np.bool_]]:
-        """Return the batch with initial values that meet the algebraic equations."""
-        adjusted, found = consistent_columns(
-            self.system, self.t_span[0], columns, self.fixed, batch.runs
-        )
-        values = {**columns, **adjusted}
-        initial = tuple(values[name] for name in self.system.states if name in values)
-        return replace(batch, initial=initial), found
 
     def batch(self, columns: Mapping[str, Column], runs: int) -> Batch:
         """Return the numbers of a kernel call over ``runs`` runs."""

@@ -84,7 +84,7 @@ def chosen_methods(system: System, options: MethodOptions) -> tuple[MethodChoice
         adaptive steps, a mass matrix and a method that cannot take it, linear solvers and an
         explicit method.
     """
-    if options.method == "auto":
+    if _is_auto(options.method):
         if not options.adaptive:
             raise InputError(
                 "method='auto' finds stiff runs by their steps, which a fixed step hides: choose "
@@ -118,7 +118,7 @@ def _chosen(system: System, name: str, options: MethodOptions) -> MethodChoice:
             options.precision,
         )
         return MethodChoice(tableau, controller, linear)
-    if options.method != "auto":
+    if not _is_auto(options.method):
         for option, given in (
             ("linear_solver", None if options.linear_solver == "auto" else options.linear_solver),
             ("preconditioner", options.preconditioner),
@@ -129,6 +129,11 @@ def _chosen(system: System, name: str, options: MethodOptions) -> MethodChoice:
                     "and solves no linear systems: leave it out, or take method='rodas5p'."
                 )
     return MethodChoice(tableau, controller, None)
+
+
+def _is_auto(method: str) -> bool:
+    """Tell whether the method is left to each run; case does not matter, as in other names."""
+    return str(method).strip().lower() == "auto"
 
 
 def _check_error_estimate(tableau: Method) -> None:
@@ -148,9 +153,9 @@ def _check_mass(system: System, tableau: Method) -> None:
     singular = bool(null_spaces(len(system.states), system.mass).right)
     if tableau.implicit and (not singular or _ends_on_stage(tableau)):
         return
-    able = [
-        info.name for info in methods() if _ends_on_stage(get_method(info.name)) and info.order > 2
-    ]
+    able = [info.name for info in methods() if info.family != "erk" and info.order > 2]
+    if singular:
+        able = [name for name in able if _ends_on_stage(get_method(name))]
     what = "algebraic equations" if singular else "a mass matrix"
     why = (
         "ends its step off its last stage, where these don't hold"

@@ -23,7 +23,7 @@ from cubie_kernels.model.incomplete_lu import incomplete_lu_pair_source, incompl
 from cubie_kernels.model.jacobian_diagonal import jacobian_diagonal_source
 from cubie_kernels.model.sparse_lu import LuCode
 
-__all__ = ["PRECONDITIONERS", "KrylovConfig", "KrylovSource", "krylov_source"]
+__all__ = ["PRECONDITIONERS", "KrylovConfig", "KrylovSource", "check_neumann", "krylov_source"]
 
 PRECONDITIONERS = ("none", "jacobi", "neumann", "ilu")
 _PREPARED = {"jacobi": "lin_diagonal", "ilu": "lin_jacobian"}
@@ -145,10 +145,9 @@ class _Maker:
         self._owner, self._precision = owner, precision
         self._kind = config.preconditioner
         self._states = len(system.states)
-        mass = {} if system.mass is None else dict(system.mass)
         if self._kind == "neumann":
-            _check_neumann(mass, self._states)
-        self._names = self._constants(mass)
+            check_neumann(system)
+        self._names = self._constants({} if system.mass is None else dict(system.mass))
 
     def _constants(self, mass: dict[tuple[int, int], float]) -> dict[str, Any]:
         """Return what source is specialised on."""
@@ -249,11 +248,16 @@ class _Maker:
         )
 
 
-def _check_neumann(mass: dict[tuple[int, int], float], states: int) -> None:
-    regular = not mass or {place for place, weight in mass.items() if weight} == {
-        (i, i) for i in range(states)
-    }
-    if not regular:
+def check_neumann(system: System) -> None:
+    """Check that a model's mass matrix allows a Neumann series.
+
+    Raises
+    ------
+    InputError
+        If it is not diagonal, or singular.
+    """
+    diagonal = {(i, i) for i in range(len(system.states))}
+    if system.mass is not None and set(system.mass) != diagonal:
         raise InputError(
             "preconditioner='neumann' needs a mass matrix that is diagonal, without zeros on it: "
             "use 'ilu', 'jacobi' or 'none'."

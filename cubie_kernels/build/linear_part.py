@@ -8,8 +8,8 @@ from cubie_kernels.build.direct_source import LINEAR as DIRECT
 from cubie_kernels.build.direct_source import PAIR as DIRECT_PAIR
 from cubie_kernels.build.direct_source import direct_source
 from cubie_kernels.build.krylov_source import KrylovConfig, krylov_source
+from cubie_kernels.build.linear_choice import check_pairs
 from cubie_kernels.build.part import ALWAYS, NEVER, Part, Text
-from cubie_kernels.errors import InputError
 from cubie_kernels.kernels.scratch import LINEAR, STEP
 
 __all__ = ["linear_parts"]
@@ -88,12 +88,7 @@ def _direct(
 def _krylov(
     config: KernelConfig, solver: KrylovConfig, registry: BufferRegistry, pairs: int
 ) -> tuple[Part, ...]:
-    if pairs > 1:
-        raise InputError(
-            f"Method {config.method!r} needs two pairs of complex systems at once, which the "
-            "matrix-free linear solvers don't keep apart: use linear_solver='lu', 'banded' or "
-            "'indexed', or a method of fewer stages."
-        )
+    check_pairs(config.method, pairs)
     system = config.system
     made = krylov_source(system, solver, registry, LINEAR, config.precision, pairs > 0)
     registry.register_child(STEP, LINEAR)

@@ -69,13 +69,9 @@ def _pieces(runs: NDArray[np.intp], outcome: Outcome) -> Iterator[NDArray[np.int
 
 def _chosen(batch: Batch, runs: NDArray[np.intp]) -> Batch:
     """Return the batch of some of the runs."""
-
-    def column(whole: Column) -> Column:
-        return Column(whole.values[(runs // whole.stride) % len(whole.values)])
-
     return replace(
         batch,
         runs=len(runs),
-        parameters=tuple(column(whole) for whole in batch.parameters),
-        initial=tuple(column(whole) for whole in batch.initial),
+        parameters=tuple(Column(whole.at(runs)) for whole in batch.parameters),
+        initial=tuple(Column(whole.at(runs)) for whole in batch.initial),
     )

@@ -56,7 +56,11 @@ class Column:
         """Return the values of the runs ``start`` to ``stop - 1`` as a new array."""
         if self.stride == 1 and stop <= len(self.values):
             return self.values[start:stop].copy()
-        return self.values[(np.arange(start, stop) // self.stride) % len(self.values)]
+        return self.at(np.arange(start, stop))
+
+    def at(self, runs: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return the values of some runs, by their numbers, as a new array."""
+        return self.values[(runs // self.stride) % len(self.values)]
 
 
 @dataclass(frozen=True, eq=False)
