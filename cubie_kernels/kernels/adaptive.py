@@ -125,6 +125,8 @@ def integrate(
         newton = newton + select(active, solves, 0)
         linear = linear + select(active, products, 0)
         accept = both(active, both(q <= 1.0, trouble == 0))
+        if RECORDS:
+            record_attempt(active, run, tried, t, step, y, y_new, q, trouble, accept)
         e = log2_error(q)
         ratio = log2_ratio(accept, retry, e, e_1, e_2, ratio_1)
         ratio = select(trouble > 0, real(LOG2_UNSOLVED), ratio)

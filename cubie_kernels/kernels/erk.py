@@ -164,6 +164,9 @@ def erk_stages(t, h, y, p, k, y_new, partial):
     the derivatives: what is known of the second is kept in ``partial``. With a fixed step the
     products of step and coefficient are computed once for all steps.
     """
+    if RECORDS:
+        record("stage_state", y, stage=0)
+        record("stage_derivative", k, stage=0)
     for s in unroll(range(1, STAGES)):
         if PAIRED and s % 2 == 1 and s > 1:
             for i in blocks(range(N)):
@@ -187,6 +190,9 @@ def erk_stages(t, h, y, p, k, y_new, partial):
             for i in range(N):
                 y_new[i] = y[i] + h * total(A[s][j] * k[j * N + i] for j in range(s))
         rhs(real(t + wide(C[s] * h)), y_new, p, offset(k, s * N))
+        if RECORDS:
+            record("stage_state", y_new, stage=s)
+            record("stage_derivative", offset(k, s * N), stage=s)
 
 
 def erk_error(h, y, y_new, k, partial, rtol, atol):

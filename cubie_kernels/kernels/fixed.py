@@ -80,6 +80,8 @@ def integrate(
             while looks < 2:
                 # Nothing is kept from block to block, so that a second look sees the same.
                 begin_runs(alive, *WORK)
+                if RECORDS:
+                    record_block(looks > 0)
                 for s in range(first, end):
                     t_new = settings[T0] + (s + 1) * settings[DT]
                     if s + 1 >= all_steps:
@@ -96,6 +98,8 @@ def integrate(
                     if IMPLICIT:
                         for i in range(N):
                             y_new[i] = select(trouble > 0, real(NAN), y_new[i])
+                    if RECORDS:
+                        record_attempt(alive, run, s, t, h, y, y_new, q, trouble, all_finite(y_new))
                     if looks:
                         lost = both(alive, negate(all_finite(y_new)))
                         if any_lane(lost):

@@ -41,6 +41,7 @@ def rosenbrock_constants(tableau: RosenbrockTableau, states: int, timed: bool) -
         "GAMMA_SUM": tableau.gamma_sums,
         "EVALUATED": tuple(evaluated),
         "SOURCE": tuple(source),
+        "ARGUMENT": tableau.arguments,
         "TIMED": timed and any(tableau.gamma_sums),
         "DENSE": () if tableau.dense is None else tableau.dense.bend,
         "DENSE_DEGREE": 0 if tableau.dense is None else len(tableau.dense.bend),
@@ -97,10 +98,18 @@ def take_step(
     if TIMED:
         time_derivative(real(t), y, p, slope)
     for s in unroll(range(STAGES)):
+        if RECORDS:
+            record_place(active, stage=s)
+            if ARGUMENT[s] == 0:
+                record("stage_state", y, stage=s)
         if EVALUATED[s]:
             for i in range(N):
                 y_new[i] = y[i] + total(STAGE_A[s][j] * u[j * N + i] for j in range(s))
             rhs(real(t + wide(NODES[s] * h)), y_new, p, offset(k, N))
+            if RECORDS:
+                for r in unroll(range(STAGES)):
+                    if ARGUMENT[r] == s:
+                        record("stage_state", y_new, stage=r)
         if MASS and s > 0:
             for i in range(N):
                 between[i] = total(STAGE_C[s][j] * u[j * N + i] for j in range(s))
@@ -118,6 +127,11 @@ def take_step(
         code, count = linear_solve(real(t), y, p, a, offset(u, s * N), *LINEAR)
         trouble = select(code > 0, LINEAR_SOLVER_LIMIT, trouble)
         products = products + count
+        if RECORDS:
+            record("stage_derivative", offset(k, SOURCE[s] * N), stage=s)
+            record("stage_increment", offset(u, s * N), stage=s)
+            record("linear_code", code, stage=s)
+            record("linear_iterations", count, stage=s)
     q = real(0.0)
     for i in range(N):
         y_new[i] = y[i] + total(WEIGHTS[j] * u[j * N + i] for j in range(STAGES))
