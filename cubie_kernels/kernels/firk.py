@@ -147,6 +147,8 @@ def take_step(t, h, y, p, y_new, rtol, atol, active, k, between, *WORK):
             t, inverse, y, p, y_new, rtol, atol, early, k, between, *WORK
         )
         products = products + count
+        if RECORDS:
+            record("error_linear_iterations", count, active)
     memory[0] = select(trouble > 0, 0.0, real(h))
     memory[1] = eta
     memory[2] = real(t)
@@ -224,6 +226,8 @@ def firk_solve(t, h, inverse, y, p, rtol, atol, going, trouble, k, between, *WOR
     norm = ratio = real(1.0)
     n = 0
     while any_lane(going):
+        if RECORDS:
+            record_place(going, iteration=n)
         code, count = firk_change(t, h, inverse, y, p, k, between, *WORK)
         solves = count_if(solves, going)
         products = products + select(going, count, 0)
@@ -240,11 +244,17 @@ def firk_solve(t, h, inverse, y, p, rtol, atol, going, trouble, k, between, *WOR
             ratio = norm / norm_before
             theta = sqrt(ratio * (ratio if n == 1 else ratio_before))
             eta = select(going, theta / (1.0 - theta), eta)
+            if RECORDS:
+                record("newton_rate", theta, iteration=n)
             left = eta * norm
             for _ in range(n + 1, LIMIT):
                 left = left * theta
             hopeless = negate(both(theta < 0.99, left <= kappa))
         unsolved = code > 0
+        if RECORDS:
+            record("newton_delta_norm", norm, iteration=n)
+            record("linear_code", code, iteration=n)
+            record("linear_iterations", count, iteration=n)
         trouble = select(both(going, hopeless), NEWTON_DIVERGED, trouble)
         trouble = select(both(going, unsolved), LINEAR_SOLVER_LIMIT, trouble)
         going = both(going, negate(either(hopeless, unsolved)))
@@ -252,6 +262,8 @@ def firk_solve(t, h, inverse, y, p, rtol, atol, going, trouble, k, between, *WOR
             w[i] = select(going, w[i] + delta[i], w[i])
         going = both(going, eta * norm > kappa)
         n += 1
+    if RECORDS:
+        record_place()
     return trouble, solves, products, eta
 
 
@@ -261,6 +273,9 @@ def firk_change(t, h, inverse, y, p, k, between, *WORK):
         for i in range(N):
             between[i] = y[i] + total(T[s][j] * w[j * N + i] for j in range(STAGES))
         rhs(real(t + wide(NODES[s] * h)), between, p, offset(k, (s + 1) * N))
+        if RECORDS:
+            record("stage_state", between, stage=s)
+            record("stage_derivative", offset(k, (s + 1) * N), stage=s)
     for s in unroll(range(STAGES)):
         for i in range(N):
             delta[s * N + i] = total(
@@ -279,8 +294,13 @@ def firk_change(t, h, inverse, y, p, k, between, *WORK):
                         delta[s * N + i] = delta[s * N + i] - (BLOCKS[s][j] * inverse) * between[i]
     code = integers(0)
     products = integers(0)
+    if RECORDS:
+        record_norm("newton_residual_norm", delta, weight, STAGES * N, h, within=True)
+        record_within(system=0)
     if REAL:
         code, products = linear_solve(real(t), y, p, REAL * inverse, delta, *LINEAR)
+    if RECORDS:
+        record_within(system=FIRST_PAIR)
     if len(PAIRS) > 0:
         failed, count = pair_solve(
             real(t), y, p, PAIRS[0][0] * inverse, PAIRS[0][1] * inverse,

@@ -81,6 +81,8 @@ def gradient_step(*ARGUMENTS):
         rest = krylov_product(rhs, rhs, *WEIGHT)
         code = select(both(taken, rest <= limit), 0, code)
         iterations = count_if(iterations, active)
+        if RECORDS:
+            record("linear_residual", sqrt(rest / limit), active, within=True, linear_iteration=k)
         active = both(taken, rest > limit)
         k += 1
     krylov_end(scale, x)
@@ -117,6 +119,8 @@ def bicgstab(*ARGUMENTS):
             rhs[i] = select(taken, rhs[i] - step * q[i], rhs[i])
         rest = krylov_product(rhs, rhs, *WEIGHT)
         code = select(both(taken, rest <= limit), 0, code)
+        if RECORDS:
+            record("linear_residual", sqrt(rest / limit), active, within=True, linear_iteration=k)
         active = both(taken, rest > limit)
         if any_lane(active):
             if PRECONDITIONED:
@@ -131,6 +135,10 @@ def bicgstab(*ARGUMENTS):
             code = select(both(taken, rest <= limit), 0, code)
             rho_new = krylov_product(lin_shadow, rhs, *WEIGHT)
             ratio = (rho_new / rho) * (step / turn)
+            if RECORDS:
+                record(
+                    "linear_residual", sqrt(rest / limit), active, within=True, linear_iteration=k
+                )
             active = both(both(taken, rest > limit), krylov_usable(ratio))
             for i in range(N):
                 turned = rhs[i] + ratio * (lin_direction[i] - turn * q[i])
@@ -212,6 +220,10 @@ def gmres(*ARGUMENTS):
             )
             lin_coordinates[j] = coordinate
             iterations = count_if(iterations, inside)
+            if RECORDS:
+                record(
+                    "linear_residual", fabs(rest) / limit, inside, within=True, linear_iteration=k
+                )
             ended = both(inside, either(negate(able), fabs(rest) <= limit))
             code = select(both(able, fabs(rest) <= limit), 0, code)
             active = both(active, negate(ended))

@@ -92,12 +92,12 @@ class _Table:
         most = self._places.rows.max(axis=0, initial=-1)
         return tuple(int(last) + 1 for last in most)
 
-    def dense(self, lengths: tuple[int, ...], fill: float) -> _Array:
+    def dense(self, lengths: tuple[int, ...], fill: float) -> Recorded:
         """Return the values as an array; of rows of one place it holds the last."""
         values = self._values.rows
         array = np.full((*lengths, *values.shape[1:]), fill, values.dtype)
         array[tuple(self._places.rows.T)] = values
-        return array
+        return Recorded((*self.dims, "state")[: array.ndim], array)
 
     def dense_bytes(self, lengths: tuple[int, ...]) -> int:
         """Return the size of `dense`."""
@@ -157,7 +157,7 @@ class Recorder:
         sizes = (table.dense_bytes(lengths[name]) for name, table in self._tables.items())
         self._check_size(sum(sizes), runs, attempts)
         return {
-            name: Recorded(table.dims, table.dense(lengths[name], _fill(name, table)))
+            name: table.dense(lengths[name], _fill(name, table))
             for name, table in self._tables.items()
         }
 
@@ -166,12 +166,16 @@ class Recorder:
     ) -> None:
         """Record a number of each lane, or the first elements of a buffer.
 
-        That is done in the lanes of ``mask`` among those that `_record_place` left. The place is
-        ``place``, behind what was said there if ``within`` holds.
+        That is done in the lanes of ``mask`` among those that `_record_place` left, at ``place``.
+        With ``within``: behind the place that was said there; if there is none, nothing is done.
         """
+        if within and not self._place:
+            return
         found = np.asarray(getattr(values, "values", values))
         if found.ndim == 2:
             found = found[: self._states].T
+        if found.dtype.kind == "i":
+            found = found.astype(np.int32)
         chosen = np.ones(len(found), np.bool_)
         for limit in (self._mask, mask):
             if limit is not None:
@@ -216,8 +220,8 @@ class Recorder:
         self._record("time", np.broadcast_to(t, width))
         self._record("step_size", np.broadcast_to(h, width))
         self._record("error_norm", error)
-        self._record("accepted", accepted.astype(np.int8))
-        self._record("trouble", trouble.astype(np.int8))
+        self._record("accepted", accepted.astype(np.int32))
+        self._record("trouble", trouble)
         self._record("start_state", y)
         self._record("new_state", y_new)
         self._record_place()
