@@ -104,6 +104,8 @@ def krylov_source(
     owner: str,
     precision: str,
     pair: bool = False,
+    *,
+    records: bool = False,
 ) -> KrylovSource:
     """Declare the buffers of a matrix-free solver and write its functions.
 
@@ -121,6 +123,8 @@ def krylov_source(
         Precision of the reals.
     pair : bool, optional
         Whether the functions of the pair are needed too.
+    records : bool, optional
+        Whether the solvers record their residuals, as kernels with ``RECORDS`` do.
 
     Raises
     ------
@@ -129,7 +133,7 @@ def krylov_source(
     RegistryError
         If the owner has such buffers already.
     """
-    return _Maker(system, config, registry, owner, precision).source(pair)
+    return _Maker(system, config, registry, owner, precision, records).source(pair)
 
 
 class _Maker:
@@ -140,7 +144,9 @@ class _Maker:
         registry: BufferRegistry,
         owner: str,
         precision: str,
+        records: bool,
     ) -> None:
+        self._records = records
         self._system, self._config, self._registry = system, config, registry
         self._owner, self._precision = owner, precision
         self._kind = config.preconditioner
@@ -213,6 +219,7 @@ class _Maker:
             self._precision,
             {"preconditioned_vec_location": "local", "temp_location": "local"},
             prefix,
+            self._records,
         )
         method = replace(self._config.method, weighted=True)
         preconditioner = self._preconditioner(part, prefix)

@@ -90,7 +90,9 @@ def _krylov(
 ) -> tuple[Part, ...]:
     check_pairs(config.method, pairs)
     system = config.system
-    made = krylov_source(system, solver, registry, LINEAR, config.precision, pairs > 0)
+    made = krylov_source(
+        system, solver, registry, LINEAR, config.precision, pairs > 0, records=config.records
+    )
     registry.register_child(STEP, LINEAR)
     texts = (
         Text(system.derivative_source(*made.needs), 2 * system.operations),

@@ -135,6 +135,8 @@ class Place:
         ``temp_location``.
     prefix : str
         What the names of the buffers begin with, in place of ``lin``.
+    records : bool
+        Whether the solver records its residuals, as kernels with ``RECORDS`` do.
 
     Raises
     ------
@@ -148,6 +150,7 @@ class Place:
     precision: str
     locations: Mapping[str, str]
     prefix: str = "lin"
+    records: bool = False
 
     def __post_init__(self) -> None:
         check_owner(self.owner)
@@ -230,6 +233,7 @@ def linear_solver(
     arguments = (*call.context, *weight, "rhs", "x")
     names: dict[str, Any] = {
         "N": n,
+        "RECORDS": place.records,
         "TOLERANCE": float(method.tolerance),
         "MAX_ITERS": method.max_iters,
         "RESTART": method.cycle(n),
