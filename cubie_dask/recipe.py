@@ -134,7 +134,8 @@ def _solver(settings: dict[str, Any]) -> Solver:
 
 
 def _controller(given: dict[str, Any]) -> Controller:
-    return Controller(**given | {"beta": tuple(given["beta"])})
+    beta: Any = tuple(given["beta"])
+    return Controller(**{**given, "beta": beta})
 
 
 def _linear_solver(given: str | dict[str, Any]) -> Any:
