@@ -7,11 +7,13 @@ import json
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial, reduce
+from typing import TYPE_CHECKING, Any, Protocol
 
-import dask
 import dask.array as da
 import numpy as np
+from dask.base import compute
+from dask.delayed import delayed
 
 from cubie_dask.grid import ProductGrid, ZipGrid
 from cubie_dask.labelled import Variable, results, variables
@@ -23,7 +25,7 @@ from cubie_kernels.version import __version__
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["kernel_share", "lazy_dataset", "merged_blocks"]
+__all__ = ["Reduction", "kernel_share", "lazy_dataset", "merged_blocks"]
 
 _MERGED_AT_ONCE = 8
 
@@ -52,7 +54,7 @@ def lazy_dataset(recipe: Recipe, threads: int | None = None) -> xr.Dataset:
     import xarray as xr
 
     plan, token = recipe.plan, _token(recipe)
-    given = dask.delayed(recipe, name=f"cubie-recipe-{token}", traverse=False)
+    given = delayed(recipe, name=f"cubie-recipe-{token}", traverse=False)
     boxes = _boxes(_integrated, plan, f"cubie-chunk-{token}", given, threads=threads)
     time = () if recipe.solver.times is None else (recipe.names["time"],)
     contents = {}
@@ -87,70 +89,79 @@ def kernel_share(asked: int | None = None) -> int:
         return 1 if is_child else available_threads()
 
 
+class Reduction(Protocol):
+    """What `merged_blocks` does with blocks; it is sent to workers. A state is no list."""
+
+    def begin(self, *blocks: np.ndarray) -> Any:
+        """Return the state of one block of each array."""
+        ...
+
+    def merge(self, first: Any, second: Any) -> Any:
+        """Return the state of two neighbours, without changing either."""
+        ...
+
+    def finish(self, state: Any) -> Any:
+        """Return what is wanted of the state that remains."""
+        ...
+
+
 def merged_blocks(
-    arrays: Sequence[xr.DataArray],
-    over: tuple[str, ...],
-    begin: Callable[..., Any],
-    merge: Callable[[Any, Any], Any],
-    finish: Callable[[Any], Any],
-) -> Iterator[tuple[dict[str, slice], Any]]:
+    arrays: Sequence[xr.DataArray], over: tuple[str, ...], job: Reduction, client: Any = None
+) -> list[tuple[dict[str, slice], Any]]:
     """Reduce the blocks of arrays in a tree whose shape depends on the chunks alone.
 
     Parameters
     ----------
     arrays : sequence of DataArray
-        The first has the dimensions that count; others may have more, which are never cut.
+        The first has the dimensions whose blocks are reduced one by one; further dimensions of
+        the others come whole.
     over : tuple of str
         The dimensions that are reduced.
-    begin : callable
-        Makes a state of the arrays' blocks.
-    merge : callable
-        Makes one state of two neighbours.
-    finish : callable
-        Makes what is wanted of the state that remains.
+    job : Reduction
+        How.
+    client : distributed.Client, optional
+        Where; by default what Dask uses at present.
 
     Returns
     -------
-    iterator of (dict of str to slice, Delayed)
-        For each block of the dimensions that remain, where it lies and what `finish` returns.
+    list of (dict of str to slice, object)
+        For each block of the dimensions that remain, where it lies and what ``job.finish``
+        returned.
     """
     dims = [str(dim) for dim in arrays[0].dims]
-    pairs: list[Any] = []
-    for array in arrays:
-        pairs += [array.data, array.dims]
+    pairs = [item for array in arrays for item in (array.chunk().data, array.dims)]
     nothing = np.empty((0,) * len(dims), object)
-    states = da.blockwise(
-        begin, dims, *pairs, concatenate=True, meta=nothing, dtype=object, token="cubie-begin"
+    states: Any = da.blockwise(
+        job.begin, dims, *pairs, concatenate=True, meta=nothing, dtype=object, token="cubie-begin"
     )
-
-    def combined(blocks: Any, axis: Any = None, keepdims: Any = None) -> Any:
-        first, *others = _flat(blocks)
-        for other in others:
-            first = merge(first, other)
-        return first
-
-    def finished(blocks: Any, axis: Any = None, keepdims: Any = None) -> Any:
-        return finish(combined(blocks))
-
     axes = tuple(dims.index(dim) for dim in over)
-    tree = da.reduction(
+    wide = max(2, round(_MERGED_AT_ONCE ** (1 / len(axes))))
+    tree: Any = da.reduction(
         states,
         chunk=_unchanged,
-        combine=combined,
-        aggregate=finished,
+        combine=partial(_combined, job=job),
+        aggregate=partial(_finished, job=job),
         axis=axes,
         keepdims=True,
         concatenate=False,
         dtype=object,
         meta=nothing,
-        split_every={axis: max(2, round(_MERGED_AT_ONCE ** (1 / len(axes)))) for axis in axes},
+        split_every=dict.fromkeys(axes, wide),
         name="cubie-merge",
     )
-    kept = [i for i in range(len(dims)) if i not in axes]
-    starts = [np.cumsum([0, *states.chunks[i]]).tolist() for i in range(len(dims))]
-    for index, block in np.ndenumerate(tree.to_delayed()):
-        where = {dims[i]: slice(starts[i][index[i]], starts[i][index[i] + 1]) for i in kept}
-        yield where, block
+    blocks = tree.to_delayed()
+    tasks = blocks.ravel().tolist()
+    found = compute(*tasks) if client is None else client.compute(tasks, sync=True)
+    starts = [np.cumsum([0, *lengths]).tolist() for lengths in states.chunks]
+    places = [
+        {
+            dims[axis]: slice(starts[axis][k], starts[axis][k + 1])
+            for axis, k in enumerate(index)
+            if axis not in axes
+        }
+        for index in np.ndindex(blocks.shape)
+    ]
+    return list(zip(places, found, strict=True))
 
 
 def _token(recipe: Recipe) -> str:
@@ -228,6 +239,14 @@ def _coordinates(recipe: Recipe, given: Any, token: str) -> dict[str, Any]:
 
 def _unchanged(block: Any, axis: Any = None, keepdims: Any = None) -> Any:
     return block
+
+
+def _combined(blocks: Any, job: Reduction, axis: Any = None, keepdims: Any = None) -> Any:
+    return reduce(job.merge, _flat(blocks))
+
+
+def _finished(blocks: Any, job: Reduction, axis: Any = None, keepdims: Any = None) -> Any:
+    return job.finish(_combined(blocks, job))
 
 
 def _flat(blocks: Any) -> Iterator[Any]:
