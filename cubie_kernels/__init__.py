@@ -20,6 +20,7 @@ from cubie_kernels.errors import TableauError as TableauError
 from cubie_kernels.errors import TargetError as TargetError
 from cubie_kernels.methods import methods as methods
 from cubie_kernels.model.system import System as System
+from cubie_kernels.record import record as record
 from cubie_kernels.solution import Solution as Solution
 from cubie_kernels.solve import solve as solve
 from cubie_kernels.solver import Solver as Solver

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Unpack
 
 from numpy.typing import ArrayLike
 
-from cubie_kernels.errors import nearest
 from cubie_kernels.run_grid import run_grid
 from cubie_kernels.solution import Solution
 from cubie_kernels.solver import Solver
 from cubie_kernels.solver_checks import check_system
-from cubie_kernels.solver_options import SolverOptions
+from cubie_kernels.solver_options import SolverOptions, check_options
 
 if TYPE_CHECKING:
     from cubie_kernels.model.system import System
@@ -80,15 +79,7 @@ def solve(
     array([1.    , 0.6065, 0.3679, 0.2231, 0.1353])
     """
     check_system(system)
-    for name in options:
-        if name not in SolverOptions.__annotations__:
-            known = ("grid", "threads", *SolverOptions.__annotations__)
-            raise TypeError(
-                f"solve() has no option {name!r}.{nearest(name, known)} Options are "
-                f"{', '.join(known)}."
-            )
-    if "t_span" not in options:
-        raise TypeError("solve() needs t_span=(start, end).")
+    check_options("solve()", options, ("grid", "threads"))
     runs = run_grid(system, parameters, initial_values, grid)
     solver = Solver(system, swept=tuple(runs.axes), fixed=runs.fixed, **options)
     outcome = solver.run(runs.columns(), runs.runs, threads)

@@ -59,7 +59,7 @@ class _Table:
     """Values of a quantity, with the place of each in an array: run, attempt and so on."""
 
     def __init__(self, dims: tuple[str, ...], values: _Array) -> None:
-        self.dims = dims
+        self.dims, self.dtype = dims, values.dtype
         self._places = _Growing((len(dims),), np.int32)
         self._values = _Growing(values.shape[1:], values.dtype)
 
@@ -68,15 +68,8 @@ class _Table:
         """Bytes of all rows."""
         return self._places.rows.nbytes + self._values.rows.nbytes
 
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
+    def __len__(self) -> int:
         return self._values.used
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
-        return self._values.rows.dtype
 
     def append(self, places: _Array, values: _Array) -> None:
         """Add rows."""
@@ -143,8 +136,15 @@ class Recorder:
             "record_block": self._record_block,
         }
 
-    def arrays(self, runs: int) -> dict[str, Recorded]:
+    def arrays(self, runs: int, unbegun: NDArray[np.intp]) -> dict[str, Recorded]:
         """Return all quantities, each over the runs and the most steps that one of them attempted.
+
+        Parameters
+        ----------
+        runs : int
+            Number of runs.
+        unbegun : ndarray of int
+            Runs of which nothing is to be told.
 
         Raises
         ------
@@ -156,10 +156,12 @@ class Recorder:
         lengths = {name: (runs, attempts, *extent[2:]) for name, extent in extents.items()}
         sizes = (table.dense_bytes(lengths[name]) for name, table in self._tables.items())
         self._check_size(sum(sizes), runs, attempts)
-        return {
-            name: table.dense(lengths[name], _fill(name, table))
-            for name, table in self._tables.items()
-        }
+        found: dict[str, Recorded] = {}
+        for name, table in self._tables.items():
+            fill = _fill(name, table)
+            found[name] = table.dense(lengths[name], fill)
+            found[name].values[unbegun] = fill
+        return found
 
     def _record(
         self, name: str, values: Any, mask: Any = None, *, within: bool = False, **place: int
@@ -242,7 +244,7 @@ class Recorder:
     def _record_block(self, again: bool) -> None:
         """Begin a block of steps, or the last one again: what it recorded is forgotten."""
         if not again:
-            self._marks = {name: table.rows for name, table in self._tables.items()}
+            self._marks = {name: len(table) for name, table in self._tables.items()}
             return
         for name, table in self._tables.items():
             table.shorten(self._marks.get(name, 0))
