@@ -72,6 +72,7 @@ def linear_solver_factory(
     name: str = "linear_solver",
     weighted: bool = False,
     restart: int | None = None,
+    records: bool = False,
 ) -> LaneFunction:
     """Make a solver of ``W x = rhs`` for a matrix that is known by its products with vectors.
 
@@ -108,6 +109,8 @@ def linear_solver_factory(
     restart : int, optional
         Iterations after which GMRES begins anew, and vectors that it keeps. By default the number
         of unknowns, at most 20.
+    records : bool
+        Whether it tells a :class:`~cubie_kernels.run.record.Recorder` its residuals.
 
     Returns
     -------
@@ -131,7 +134,7 @@ def linear_solver_factory(
         "preconditioned_vec_location": preconditioned_vec_location,
         "temp_location": temp_location,
     }
-    place = Place(factory, registry, name, precision, locations)
+    place = Place(factory, registry, name, precision, locations, records=bool(records))
     return linear_solver(operator, helper, n, method, place)
 
 
@@ -151,6 +154,7 @@ def linear_solver_cached_factory(
     name: str = "linear_solver_cached",
     weighted: bool = False,
     restart: int | None = None,
+    records: bool = False,
 ) -> LaneFunction:
     """Make a solver whose operator reads what its caller has computed before.
 
@@ -178,7 +182,7 @@ def linear_solver_cached_factory(
         "preconditioned_vec_location": preconditioned_vec_location,
         "temp_location": temp_location,
     }
-    place = Place(factory, registry, name, precision, locations)
+    place = Place(factory, registry, name, precision, locations, records=bool(records))
     return linear_solver(operator, helper, n, method, place)
 
 
@@ -208,6 +212,7 @@ def newton_krylov_solver_factory(
     *,
     registry: BufferRegistry | None = None,
     name: str = "newton_solver",
+    records: bool = False,
 ) -> LaneFunction:
     """Make a solver of ``r(d) = 0`` by Newton's method, shortened updates and a linear solver.
 
@@ -243,6 +248,8 @@ def newton_krylov_solver_factory(
         Where the buffers are declared; by default that of the linear solver.
     name : str
         The name of the function.
+    records : bool
+        Whether it tells a :class:`~cubie_kernels.run.record.Recorder` what its iterations do.
 
     Returns
     -------
@@ -285,6 +292,7 @@ def newton_krylov_solver_factory(
     call = Call.of(context, parts, _NEWTON)
     names = {
         "N": n,
+        "RECORDS": bool(records),
         "TOLERANCE": float(tolerance),
         "MAX_ITERS": max_iters,
         "DAMPING": float(damping),

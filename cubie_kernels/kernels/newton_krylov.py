@@ -48,6 +48,8 @@ def newton_line_search(searching, size, scale, *ARGUMENTS):
         RESIDUAL(*CONTEXT, d, base, newton_residual_temp, *RESIDUAL_BUFFERS)
         trial = newton_size(newton_residual_temp, scale, *WEIGHT)
         better = both(searching, trial < size)
+        if RECORDS:
+            record("newton_length", length, better, within=True)
         for i in range(N):
             newton_residual[i] = select(better, newton_residual_temp[i], newton_residual[i])
         size = select(better, trial, size)
@@ -81,6 +83,9 @@ def newton_krylov(*ARGUMENTS):
         for i in range(N):
             # A linear system without right-hand side costs a lane no iteration.
             newton_residual[i] = select(active, newton_residual[i], 0.0)
+        if RECORDS:
+            record_within(active, iteration=k)
+            record("newton_residual_norm", sqrt(size * (1.0 / N)) / scale, within=True)
         linear_code, linear_count = LINEAR_SOLVER(
             *CONTEXT, d, *WEIGHT, newton_residual, newton_delta, *LINEAR_BUFFERS
         )
@@ -90,6 +95,11 @@ def newton_krylov(*ARGUMENTS):
         unsolved = either(both(unsolved, negate(active)), both(active, negate(solved)))
         update = newton_update(newton_delta, *WEIGHT)
         done = both(both(active, solved), update <= TOLERANCE * TOLERANCE)
+        if RECORDS:
+            record("newton_delta_norm", sqrt(update), within=True)
+            record("newton_length", real(1.0), done, within=True)
+            record("linear_code", linear_code, within=True)
+            record("linear_iterations", linear_count, within=True)
         for i in range(N):
             newton_stage_base_bt[i] = d[i]
             d[i] = select(done, d[i] + newton_delta[i], d[i])
