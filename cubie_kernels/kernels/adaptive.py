@@ -117,7 +117,8 @@ def integrate(
                     t, fresh, save_at, position, run, stride, times, y, p, o, out, *RESULTS
                 )
         left = real(t1 - t)
-        last = both(active, h >= left)
+        # Not only where h is enough: what t + h loses by rounding may be all that is left.
+        last = both(active, either(h >= left, t + wide(h) >= t1))
         step = select(last, left, h)
         q, trouble, solves, products = take_step(
             t, step, y, p, y_new, rtol, atol, active, k, between, *WORK
