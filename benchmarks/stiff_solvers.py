@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ensembles_checks import attempted, require_agreement, require_success
 from ensembles_timing import Figure, Settings, Table, Timing, interleave, ratio
 from stiff_networks import brusselator, pollution
 from stiff_problems import HIRES, ROBERTSON, StiffProblem
+
+if TYPE_CHECKING:
+    from cubie_kernels import System
 
 __all__ = ["stiff_solvers"]
 
@@ -21,9 +24,8 @@ SOLVERS: dict[str, dict[str, str]] = {
     "indexed": {"linear_solver": "indexed"},
     "gmres, ilu": {"linear_solver": "gmres", "preconditioner": "ilu"},
     "gmres, jacobi": {"linear_solver": "gmres", "preconditioner": "jacobi"},
-    "auto": {},
 }
-_AGREEMENT = 1e-4
+_AGREEMENT = 1e-3
 
 
 def _cases() -> list[tuple[StiffProblem, int]]:
@@ -44,7 +46,7 @@ def stiff_solvers(settings: Settings) -> Table:
         found, figure, note = _compare(problem, settings.runs(runs), settings)
         rows += found
         figures.append(figure)
-        notes.append(note)
+        notes += [note] if note else []
     return Table(
         f"Linear solvers of {METHOD} at rtol 1e-6",
         (
@@ -52,6 +54,7 @@ def stiff_solvers(settings: Settings) -> Table:
             "states",
             "linear solver",
             "iterations/step",
+            "apart from lu",
             "runs",
             "first call s",
             "best s",
@@ -61,7 +64,11 @@ def stiff_solvers(settings: Settings) -> Table:
         ),
         rows,
         figures,
-        ["The first call compiles the kernel.", *notes],
+        [
+            "The first call compiles the kernel. `auto` builds the kernel of one of the others, "
+            "whose time counts for it.",
+            *notes,
+        ],
     )
 
 
@@ -73,7 +80,9 @@ def _compare(
 
     system, columns = problem.system(), problem.columns(runs)
     calls, first, refused = {}, {}, []
-    for name, options in SOLVERS.items():
+    for name, options in (SOLVERS | {"auto": {}}).items():
+        if name == "auto" and _chosen(problem, system) in calls:
+            continue
         call = functools.partial(
             solve,
             system,
@@ -93,45 +102,55 @@ def _compare(
         first[name] = time.perf_counter() - start
         calls[name] = call
     times, results = interleave(calls, settings.rounds)
-    _require_equal(problem, results)
-    quickest = min((t for name, t in times.items() if name != "auto"), key=lambda t: t.best)
+    apart = _differences(problem, results)
+    quickest = min(times.values(), key=lambda timing: timing.best)
     rows = [
-        [problem.title, str(len(problem.states)), name, *_cells(times[name], results[name], runs)]
-        for name in calls
+        [
+            problem.title.partition(",")[0],
+            str(len(problem.states)),
+            name,
+            f"{float(np.mean(result.linear_iterations)) / attempted(result):.1f}",
+            f"{apart[name]:.1e}",
+            f"{runs:,}",
+            f"{first[name]:.1f}",
+            f"{times[name].best:.4f}",
+            f"{times[name].median:.4f}",
+            f"{runs / times[name].best:,.0f}",
+            f"{times[name].best / quickest.best:.2f}",
+        ]
+        for name, result in results.items()
     ]
-    for row, name in zip(rows, calls, strict=True):
-        row.insert(5, f"{first[name]:.1f}")
-        row.append(f"{times[name].best / quickest.best:.2f}")
-    chosen = results["auto"].solver.choices[-1].linear
-    return (
-        rows,
-        Figure(
-            f"{len(problem.states)} states: linear_solver='auto' against {quickest.name}",
-            *ratio(times["auto"], quickest),
-            1.1,
-            False,
-        ),
-        f"{problem.title}, {len(problem.states)} states: `auto` is `{chosen.name}`, since "
-        f"{chosen.reason}. {' '.join(refused)}".strip(),
-    )
+    return rows, _figure(problem, system, times, quickest), " ".join(refused)
 
 
-def _cells(times: Timing, solution: Any, runs: int) -> list[str]:
-    iterations = float(np.mean(solution.linear_iterations)) / attempted(solution)
-    return [
-        f"{iterations:.1f}",
-        f"{runs:,}",
-        f"{times.best:.4f}",
-        f"{times.median:.4f}",
-        f"{runs / times.best:,.0f}",
-    ]
+def _automatic(problem: StiffProblem, system: System) -> Any:
+    from cubie_kernels import Solver
+
+    return Solver(system, method=METHOD, **problem.options()).choices[-1].linear
 
 
-def _require_equal(problem: StiffProblem, results: dict[str, Any]) -> None:
+def _chosen(problem: StiffProblem, system: System) -> str:
+    """The contender whose kernel `auto` would build, or ``"auto"`` if there is none."""
+    solver = _automatic(problem, system).solver
+    return solver if isinstance(solver, str) and solver in SOLVERS else "auto"
+
+
+def _figure(
+    problem: StiffProblem, system: System, times: dict[str, Timing], quickest: Timing
+) -> Figure:
+    name = _chosen(problem, system)
+    chosen = f"'auto' ({_automatic(problem, system).name})"
+    what = f"{len(problem.states)} states: linear_solver={chosen} against {quickest.name}"
+    return Figure(what, *ratio(times[name], quickest), 1.1, False)
+
+
+def _differences(problem: StiffProblem, results: dict[str, Any]) -> dict[str, float]:
+    """Largest relative difference of end states from those with factors in straight-line code."""
     ends = {
         name: np.stack([solution[state] for state in problem.states], 1)
         for name, solution in results.items()
     }
-    for name, end in ends.items():
-        difference = float(problem.errors(end, ends["lu"]).max())
+    found = {name: float(problem.errors(end, ends["lu"]).max()) for name, end in ends.items()}
+    for name, difference in found.items():
         require_agreement(f"{problem.title}, {name} and lu", difference, _AGREEMENT)
+    return found
