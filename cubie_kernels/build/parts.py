@@ -7,6 +7,7 @@ from typing import Any
 
 from cubie_kernels.buffers import BufferRegistry
 from cubie_kernels.build.config import KernelConfig
+from cubie_kernels.build.dirk_part import dirk_part
 from cubie_kernels.build.erk_part import erk_part
 from cubie_kernels.build.firk_part import firk_part
 from cubie_kernels.build.part import Part
@@ -16,6 +17,7 @@ from cubie_kernels.methods import get_method
 __all__ = ["kernel_parts"]
 
 _FAMILIES: dict[str, Callable[[KernelConfig, Any, BufferRegistry], tuple[Part, ...]]] = {
+    "dirk": dirk_part,
     "erk": erk_part,
     "firk": firk_part,
     "rosenbrock": rosenbrock_part,

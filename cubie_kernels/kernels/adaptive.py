@@ -71,8 +71,7 @@ def integrate(
     never = nothing < 0
     run = position = code = newton = linear = nothing
     idle = nothing < 1
-    active = never
-    retry = never
+    active = retry = never
     waited = 0
     tried = counts(0)
     refused = counts(0)
@@ -117,8 +116,8 @@ def integrate(
                     t, fresh, save_at, position, run, stride, times, y, p, o, out, *RESULTS
                 )
         left = real(t1 - t)
-        # Not only where h is enough: what t + h loses by rounding may be all that is left.
-        last = both(active, either(h >= left, t + wide(h) >= t1))
+        # A step is stretched a little rather than followed by one of a few roundings.
+        last = both(active, 1.0001 * h >= left)
         step = select(last, left, h)
         q, trouble, solves, products = take_step(
             t, step, y, p, y_new, rtol, atol, active, k, between, *WORK

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from cubie_kernels.errors import InputError, nearest
-from cubie_kernels.methods import erk, firk, rosenbrock
+from cubie_kernels.methods import dirk, erk, firk, rosenbrock
 from cubie_kernels.methods.rosenbrock import RosenbrockTableau
 from cubie_kernels.methods.tableau import Tableau
 
@@ -14,7 +14,12 @@ __all__ = ["Method", "MethodInfo", "MethodTable", "get_method", "methods"]
 
 Method = Tableau | RosenbrockTableau
 
-_TABLEAUS: tuple[Method, ...] = (*erk.METHODS, *firk.METHODS, *rosenbrock.METHODS)
+_TABLEAUS: tuple[Method, ...] = (
+    *erk.METHODS,
+    *dirk.METHODS,
+    *firk.METHODS,
+    *rosenbrock.METHODS,
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,229 @@
+"""Diagonally implicit Runge-Kutta steps: the stages one after the other, all with one matrix.
+
+The unknown of a stage is its increment ``d = Y - y``, free of the digits of the state that do not
+change in the step. The derivative of a stage is what its converged increment says,
+``M d / (h gamma) - base``: evaluated anew, the model would multiply what is left of the error by
+its stiffness (Hairer and Wanner, Solving Ordinary Differential Equations II, section IV.8).
+
+The first rows of the stages hold the derivative at the start of the step. A method without an
+explicit first stage only begins its iterations with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cubie_kernels.buffers import BufferRegistry
+from cubie_kernels.kernels.newton import NEWTON
+from cubie_kernels.kernels.scratch import LOOP, STEP
+from cubie_kernels.methods.tableau import Tableau
+
+__all__ = ["declare_dirk", "dirk_constants"]
+
+
+def dirk_constants(tableau: Tableau, states: int, mass: bool) -> dict[str, Any]:
+    """Return the coefficients of a method, with the start of the step as an explicit first stage.
+
+    The estimate of the error is passed through the step's matrix where it would grow with the
+    stiffness of the model, and where derivatives are not increments: with a mass matrix.
+    """
+    a, b, c = _padded(tableau)
+    error = _weights(tableau.error, len(b))
+    stages, gamma = len(b), float(a[1, 1])
+    last_is_end = bool((a[-1] == b).all() and c[-1] == 1.0)
+    earlier = np.tril(a, -1) / gamma
+    guess = np.tril(a, -1)
+    # A stage's derivative is guessed to be that of the stage before it.
+    guess[np.arange(1, stages), np.arange(stages - 1)] += gamma
+    filtered = bool(error) and (mass or _unbounded(earlier, error))
+    return {
+        "N": states,
+        "STAGES": stages,
+        "END": 1,
+        "ORDER": tableau.order,
+        "IMPLICIT": True,
+        "PAIRED": False,
+        "MASS": mass,
+        "GAMMA": gamma,
+        "EARLIER": _rows(earlier),
+        "GUESS": _rows(guess),
+        "NODES": tuple(map(float, c)),
+        "WEIGHTS": () if last_is_end else tuple(map(float, b)),
+        "ERROR": tuple(e / gamma for e in error) if filtered else error,
+        "FILTERED": filtered,
+        "DENSE": _dense_columns(tableau, stages),
+        "DENSE_DEGREE": 0 if tableau.dense is None else len(tableau.dense.nested[0]),
+    }
+
+
+def declare_dirk(registry: BufferRegistry, states: int, stages: int, precision: str) -> None:
+    """Declare what a diagonally implicit step needs beside its solvers.
+
+    Between steps the memory of Newton's iteration is free: what a step hands on lies there, where
+    it can, but for the rate of convergence, with which the next iteration begins.
+    """
+    registry.register_child(STEP, NEWTON, "dirk_solver_scratch")
+    buffers = {
+        "dirk_stage_rhs": stages * states,
+        "dirk_accumulator": states,
+        "dirk_stage_increment": states,
+        "dirk_stage_base": states,
+        "dirk_newton_rate": 1,
+    }
+    for name, size in buffers.items():
+        registry.register(name, STEP, size, "local", precision=precision)
+    for name, size in (("dirk_rhs_cache", 2 * states), ("dirk_increment_cache", states)):
+        registry.register(
+            name, STEP, size, "local", aliases="dirk_solver_scratch", precision=precision
+        )
+    registry.register_child(LOOP, STEP)
+
+
+def _padded(tableau: Tableau) -> tuple[Any, Any, Any]:
+    """Return ``a``, ``b`` and ``c``, with an explicit first stage if the method has none."""
+    a, b, c = np.array(tableau.a), np.array(tableau.b), np.array(tableau.c)
+    if a[0, 0] == 0.0:
+        return a, b, c
+    return np.pad(a, ((1, 0), (1, 0))), np.pad(b, (1, 0)), np.pad(c, (1, 0))
+
+
+def _weights(weights: Sequence[float] | None, stages: int) -> tuple[float, ...]:
+    if weights is None:
+        return ()
+    return (*(0.0,) * (stages - len(weights)), *weights)
+
+
+def _unbounded(earlier: Any, error: Sequence[float]) -> bool:
+    """Tell whether the estimate of a component grows with its stiffness.
+
+    Infinitely stiff stages have the derivatives ``k_i = -sum_j a_ij / gamma k_j`` of that of the
+    start.
+    """
+    derivatives = np.zeros(len(error))
+    derivatives[0] = 1.0
+    for i in range(1, len(error)):
+        derivatives[i] = -earlier[i] @ derivatives
+    return bool(abs(np.dot(error, derivatives)) > 1e-12)
+
+
+def _dense_columns(tableau: Tableau, stages: int) -> tuple[tuple[float, ...], ...]:
+    if tableau.dense is None:
+        return ()
+    columns = zip(*tableau.dense.nested, strict=True)
+    return tuple(_weights(column, stages) for column in columns)
+
+
+def _rows(matrix: Any) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(map(float, row)) for row in matrix)
+
+
+# ---------------------------------------------------------------------------- lane source
+def begin_runs(fresh, *WORK):
+    """Forget how fast the iterations of the runs before converged."""
+    rate[0] = select(fresh, 1.0, rate[0])
+
+
+def take_step(t, h, y, p, y_new, rtol, atol, active, k, between, *WORK):
+    """Step from ``y`` at ``t`` to ``y_new`` at ``t + h``.
+
+    The first rows of ``k`` hold the derivative at ``y``; its last rows get that at ``y_new``.
+    Returns the square of the error norm, the status of what failed or 0, and the numbers of
+    Newton and linear iterations.
+    """
+    a = real(1.0 / h) * (1.0 / GAMMA)
+    finite_start = all_finite(k)
+    for i in range(N):
+        stages[i] = k[i]
+    linear_prepare(real(t), y, p, rtol, atol, *LINEAR)
+    bad = linear_factor(real(t), y, p, a, *LINEAR)
+    trouble = select(bad, SINGULAR_MATRIX, integers(0))
+    trouble = select(finite_start, trouble, NONFINITE)
+    changes = integers(0)
+    products = integers(0)
+    limit = newton_begin(y, rtol, atol, weight)
+    for s in range(1, STAGES):
+        t_stage = wide(t)
+        for r in unroll(range(1, STAGES)):
+            if s == r:
+                t_stage = t + wide(NODES[r] * h)
+                for i in range(N):
+                    base[i] = real(total(EARLIER[r][j] * stages[j * N + i] for j in range(r)))
+                    d[i] = real(h * total(GUESS[r][j] * stages[j * N + i] for j in range(r)))
+        fault, tries, count = solve_stage(
+            real(t_stage), real(t), y, p, a, both(active, trouble == 0), limit, d, base, between,
+            delta, residual, weight, rate, *LINEAR,
+        )
+        trouble = select(fault > 0, fault, trouble)
+        changes = changes + tries
+        products = products + count
+        if MASS:
+            mass_product(d, residual)
+            for i in range(N):
+                stages[s * N + i] = a * residual[i] - base[i]
+        else:
+            for i in range(N):
+                stages[s * N + i] = a * d[i] - base[i]
+    for i in range(N):
+        if WEIGHTS:
+            d[i] = real(h * total(WEIGHTS[j] * stages[j * N + i] for j in range(STAGES)))
+        y_new[i] = y[i] + d[i]
+    q = real(0.0)
+    if ERROR and not UNIFORM_STEP:
+        q, count = dirk_error(t, h, y, p, y_new, a, rtol, atol, *WORK)
+        products = products + count
+    # The memory of the iteration is free from here on.
+    if WEIGHTS:
+        rhs(real(t + wide(h)), y_new, p, offset(k, N))
+    for i in range(N):
+        k[i] = stages[i]
+        step_increment[i] = d[i]
+        if not WEIGHTS:
+            k[N + i] = stages[(STAGES - 1) * N + i]
+    return q, trouble, changes, products
+
+
+def dirk_error(t, h, y, p, y_new, a, rtol, atol, *WORK):
+    """Return the square of the error norm, and the number of linear iterations."""
+    q = real(0.0)
+    count = integers(0)
+    if FILTERED:
+        for i in range(N):
+            delta[i] = real(total(ERROR[j] * stages[j * N + i] for j in range(STAGES)))
+        _, count = linear_solve(real(t), y, p, a, delta, *LINEAR)
+    for i in range(N):
+        size = larger(fabs(y[i]), fabs(y_new[i]))
+        e = reciprocal(atol[i] + rtol[i] * size)
+        if FILTERED:
+            e = e * delta[i]
+        else:
+            e = e * (h * total(ERROR[j] * stages[j * N + i] for j in range(STAGES)))
+        q = q + e * e
+    return q * (1.0 / N), count
+
+
+def prepare_dense(t, h, y, p, y_new, k, between, *WORK):
+    """Prepare nothing: the stages of the step are all that the interpolant needs."""
+
+
+def dense_output(theta, h, y, y_new, k, result, *WORK):
+    """Interpolate the state at ``t + theta * h``.
+
+    With the method's own continuous extension where it has one, else the cubic Hermite polynomial.
+    """
+    rest = 1.0 - theta
+    for i in range(N):
+        rise = step_increment[i]
+        if DENSE_DEGREE > 1:
+            bend = total(DENSE[DENSE_DEGREE - 1][j] * stages[j * N + i] for j in range(STAGES))
+            for degree in unroll(range(DENSE_DEGREE - 2, 0, -1)):
+                bend = bend * (theta if degree % 2 else rest) + total(
+                    DENSE[degree][j] * stages[j * N + i] for j in range(STAGES)
+                )
+            result[i] = y[i] + theta * (rise + rest * (h * bend))
+        else:
+            bend = h * k[i] - rise
+            turn = rise - h * k[N + i] - bend
+            result[i] = y[i] + theta * (rise + rest * (bend + theta * turn))

@@ -1,0 +1,109 @@
+"""Simplified Newton iteration for the stages of diagonally implicit steps.
+
+The convergence control is that of Hairer and Wanner, Solving Ordinary Differential Equations II,
+section IV.8: from the sizes of two changes follows how far the iteration still is from its limit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cubie_kernels.buffers import BufferRegistry
+
+__all__ = ["NEWTON", "declare_newton", "newton_constants"]
+
+NEWTON = "newton"
+
+# What is left of an iteration's error: this part of the tolerance, or so many roundings.
+_TOLERANCE, _ROUNDINGS = 0.03, 4.0
+_MOST_CHANGES = 9
+
+
+def newton_constants(precision: str) -> dict[str, Any]:
+    """Return the limits of the iteration."""
+    kind = np.finfo(precision)
+    return {
+        "NEWTON_TOLERANCE": _TOLERANCE,
+        "NEWTON_NOISE": _ROUNDINGS * float(kind.eps),
+        "NEWTON_LEAST_RATE": float(kind.eps),
+        "NEWTON_LARGEST": float(kind.max),
+        "MOST_CHANGES": _MOST_CHANGES,
+    }
+
+
+def declare_newton(registry: BufferRegistry, states: int, precision: str) -> None:
+    """Declare what the iteration needs; the step that calls it hosts it."""
+    buffers = {"newton_delta": states, "newton_residual": states, "newton_weight": states}
+    for name, size in buffers.items():
+        registry.register(name, NEWTON, size, "local", precision=precision)
+
+
+# ---------------------------------------------------------------------------- lane source
+def newton_begin(y, rtol, atol, weight):
+    """Set the weights of the norm for a step; return how small errors must become in it.
+
+    Errors below the rounding errors of the state cannot be seen.
+    """
+    noise = real(0.0)
+    for i in range(N):
+        weight[i] = reciprocal(atol[i] + rtol[i] * fabs(y[i]))
+        size = weight[i] * y[i]
+        noise = noise + size * size
+    return larger(NEWTON_NOISE * sqrt(noise * (1.0 / N)), real(NEWTON_TOLERANCE))
+
+
+def solve_stage(
+    t_stage, t, y, p, a, going, limit, d, base, state, delta, residual, weight, rate, *LINEAR,
+):
+    """Solve ``f(t_stage, y + d) + base - a*M d = 0`` for ``d`` in the lanes of ``going``.
+
+    ``d`` holds a first guess. Returns what failed or 0, and the numbers of Newton and linear
+    iterations.
+    """
+    trouble = integers(0)
+    changes = integers(0)
+    products = integers(0)
+    last = real(1.0)
+    rest = sqrt(larger(rate[0], real(NEWTON_LEAST_RATE)))
+    rounds = 0
+    while any_lane(going):
+        for i in range(N):
+            state[i] = y[i] + d[i]
+        rhs(t_stage, state, p, delta)
+        if MASS:
+            mass_product(d, residual)
+            for i in range(N):
+                delta[i] = delta[i] + (base[i] - a * residual[i])
+        else:
+            for i in range(N):
+                delta[i] = delta[i] + (base[i] - a * d[i])
+        code, count = linear_solve(t, y, p, a, delta, *LINEAR)
+        size = real(0.0)
+        for i in range(N):
+            part = weight[i] * delta[i]
+            size = size + part * part
+            d[i] = select(going, d[i] + delta[i], d[i])
+        size = sqrt(size * (1.0 / N))
+        failed = negate(size <= NEWTON_LARGEST)
+        if rounds > 0:
+            theta = size / last
+            rest = select(going, theta / (1.0 - theta), rest)
+            failed = either(failed, theta >= 0.99)
+            if rounds == 2:
+                # Six more changes would not do.
+                cube = theta * theta * theta
+                failed = either(failed, cube * cube * rest * size > limit)
+        converged = rest * size <= limit
+        if rounds + 1 == MOST_CHANGES:
+            failed = either(failed, negate(converged))
+        changes = count_if(changes, going)
+        products = products + select(going, count, 0)
+        trouble = select(both(going, failed), NEWTON_DIVERGED, trouble)
+        trouble = select(both(going, code > 0), LINEAR_SOLVER_LIMIT, trouble)
+        going = both(both(going, trouble == 0), negate(converged))
+        last = size
+        rounds += 1
+    rate[0] = select(trouble > 0, 1.0, rest)
+    return trouble, changes, products
