@@ -285,7 +285,7 @@ def firk_change(t, h, inverse, y, p, k, between, *WORK):
                 )
     if MASS:
         for j in unroll(range(STAGES)):
-            massproduct(offset(w, j * N), between)
+            mass_product(offset(w, j * N), between)
             for s in unroll(range(STAGES)):
                 if BLOCKS[s][j] != 0.0:
                     for i in range(N):
@@ -341,7 +341,7 @@ def firk_filtered(t, inverse, y, p, y_new, rtol, atol, slope, between, *WORK):
     for i in range(N):
         delta[i] = a * total(ERROR[j] * w[j * N + i] for j in range(STAGES))
     if MASS:
-        massproduct(delta, between)
+        mass_product(delta, between)
         for i in range(N):
             delta[i] = between[i]
     for i in range(N):
