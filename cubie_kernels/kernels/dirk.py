@@ -42,6 +42,7 @@ def dirk_constants(tableau: Tableau, states: int, mass: bool) -> dict[str, Any]:
     return {
         "N": states,
         "STAGES": stages,
+        "PADDED": stages - tableau.stages,
         "END": 1,
         "ORDER": tableau.order,
         "IMPLICIT": True,
@@ -144,7 +145,12 @@ def take_step(t, h, y, p, y_new, rtol, atol, active, k, between, *WORK):
     changes = integers(0)
     products = integers(0)
     limit = newton_begin(y, rtol, atol, weight)
+    if RECORDS and not PADDED:
+        record("stage_state", y, active, stage=0)
+        record("stage_derivative", k, active, stage=0)
     for s in range(1, STAGES):
+        if RECORDS:
+            record_place(active, stage=s - PADDED)
         t_stage = wide(t)
         for r in unroll(range(1, STAGES)):
             if s == r:
@@ -166,6 +172,9 @@ def take_step(t, h, y, p, y_new, rtol, atol, active, k, between, *WORK):
         else:
             for i in range(N):
                 stages[s * N + i] = a * d[i] - base[i]
+        if RECORDS:
+            record_place()
+            record("stage_derivative", offset(stages, s * N), trouble == 0, stage=s - PADDED)
     for i in range(N):
         if WEIGHTS:
             d[i] = real(h * total(WEIGHTS[j] * stages[j * N + i] for j in range(STAGES)))
@@ -174,6 +183,8 @@ def take_step(t, h, y, p, y_new, rtol, atol, active, k, between, *WORK):
     if ERROR and not UNIFORM_STEP:
         q, count = dirk_error(t, h, y, p, y_new, a, rtol, atol, *WORK)
         products = products + count
+        if RECORDS:
+            record("error_linear_iterations", count)
     # The memory of the iteration is free from here on.
     if WEIGHTS:
         rhs(real(t + wide(h)), y_new, p, offset(k, N))

@@ -72,6 +72,9 @@ def solve_stage(
         for i in range(N):
             state[i] = y[i] + d[i]
         rhs(t_stage, state, p, delta)
+        if RECORDS:
+            record_within(going, iteration=rounds)
+            record("stage_state", state, within=True, iteration=None)
         if MASS:
             mass_product(d, residual)
             for i in range(N):
@@ -79,6 +82,8 @@ def solve_stage(
         else:
             for i in range(N):
                 delta[i] = delta[i] + (base[i] - a * d[i])
+        if RECORDS:
+            record_norm("newton_residual_norm", delta, weight, N, 1.0 / a, within=True)
         code, count = linear_solve(t, y, p, a, delta, *LINEAR)
         size = real(0.0)
         for i in range(N):
@@ -91,6 +96,8 @@ def solve_stage(
             theta = size / last
             rest = select(going, theta / (1.0 - theta), rest)
             failed = either(failed, theta >= 0.99)
+            if RECORDS:
+                record("newton_rate", theta, within=True)
             if rounds == 2:
                 # Six more changes would not do.
                 cube = theta * theta * theta
@@ -98,6 +105,10 @@ def solve_stage(
         converged = rest * size <= limit
         if rounds + 1 == MOST_CHANGES:
             failed = either(failed, negate(converged))
+        if RECORDS:
+            record("newton_delta_norm", size, within=True)
+            record("linear_code", code, within=True)
+            record("linear_iterations", count, within=True)
         changes = count_if(changes, going)
         products = products + select(going, count, 0)
         trouble = select(both(going, failed), NEWTON_DIVERGED, trouble)

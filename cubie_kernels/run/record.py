@@ -164,12 +164,13 @@ class Recorder:
         return found
 
     def _record(
-        self, name: str, values: Any, mask: Any = None, *, within: bool = False, **place: int
+        self, name: str, values: Any, mask: Any = None, *, within: bool = False, **place: int | None
     ) -> None:
         """Record a number of each lane, or the first elements of a buffer.
 
         That is done in the lanes of ``mask`` among those that `_record_place` left, at ``place``.
-        With ``within``: behind the place that was said there; if there is none, nothing is done.
+        With ``within``: behind the place that was said there, but for what is None in ``place``; if
+        there is none, nothing is done.
         """
         if within and not self._place:
             return
@@ -185,6 +186,7 @@ class Recorder:
         lanes = np.flatnonzero(chosen)
         if len(lanes):
             whole = {**self._place, **place} if within else place
+            whole = {dim: index for dim, index in whole.items() if index is not None}
             self._pending.append(_Rows(name, whole, lanes, found[lanes]))
 
     def _record_norm(
