@@ -40,6 +40,7 @@ from ensembles_timing import (  # noqa: E402
 from stiff_build import stiff_build  # noqa: E402
 from stiff_precision import stiff_precision  # noqa: E402
 from stiff_problems import PROBLEMS  # noqa: E402
+from stiff_solvers import stiff_solvers  # noqa: E402
 
 RESULTS = HERE / "results"
 TITLES = {"ensembles": "Ensembles", "stiff": "Stiff ensembles"}
@@ -57,6 +58,7 @@ GROUPS: dict[str, dict[str, Callable[[Settings], Table]]] = {
     },
     "stiff": {
         **{p.name: partial(stiff_precision, p, folder=RESULTS) for p in PROBLEMS},
+        "stiff_solvers": stiff_solvers,
         "stiff_build": stiff_build,
     },
 }

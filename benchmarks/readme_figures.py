@@ -1,4 +1,4 @@
-"""Put the figures of `results/ensembles.md` into the README; run it after `ensembles.py`."""
+"""Put the figures of `results/*.md` into the README; run it after `ensembles.py`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "ensembles.md"
-BEGIN, END = "<!-- figures: python benchmarks/readme_figures.py -->\n", "<!-- end of figures -->\n"
+RESULTS = ROOT / "benchmarks" / "results"
+PARTS = {"ensembles": "figures", "stiff": "stiff figures"}
+"""By file of results, what the lines around its part of the README call it."""
 
 
 def figures(results: str) -> str:
@@ -27,16 +28,26 @@ def figures(results: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_figures(readme: str, results: str) -> str:
-    """Return the text of the README with its figures renewed."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
+def with_figures(readme: str, results: str, part: str = "figures") -> str:
+    """Return the text of the README with one part of its figures renewed."""
+    first = f"<!-- {part}: python benchmarks/readme_figures.py -->\n"
+    last = f"<!-- end of {part} -->\n"
+    before, begin, rest = readme.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise SystemExit(f"README.md lacks the lines {BEGIN!r} and {END!r}.")
+        raise SystemExit(f"README.md lacks the lines {first!r} and {last!r}.")
     return before + begin + "\n" + figures(results) + "\n" + end + after
 
 
-if __name__ == "__main__":
+def main() -> None:
     page = ROOT / "README.md"
-    renewed = with_figures(page.read_text(encoding="utf-8"), RESULTS.read_text(encoding="utf-8"))
-    page.write_text(renewed, encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    for name, part in PARTS.items():
+        results = RESULTS / f"{name}.md"
+        if results.exists():
+            text = with_figures(text, results.read_text(encoding="utf-8"), part)
+    page.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

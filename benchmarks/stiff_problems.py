@@ -25,7 +25,7 @@ class StiffProblem:
     text, states, parameters
         What ``System.from_equations`` takes.
     rhs
-        The same equations as ``rhs(t, y, p)`` returning a tuple, for the other contenders.
+        The same equations as ``rhs(t, y, p)`` returning a tuple, where there are other contenders.
     columns
         Of a number of runs, the swept parameters: arrays of shape (runs,).
     rtol, atol
@@ -39,7 +39,7 @@ class StiffProblem:
     text: str
     states: dict[str, float]
     parameters: dict[str, float]
-    rhs: Callable
+    rhs: Callable | None
     columns: Callable[[int], dict[str, np.ndarray]]
     t_end: float
     rtol: float
@@ -141,7 +141,7 @@ def _hires(t, y, p):
 
 VAN_DER_POL = StiffProblem(
     name="van_der_pol",
-    title="Van der Pol, mu 1 … 1000, t = 0 … 20",
+    title="Van der Pol to t = 20, mu = 1 … 1000",
     text="""
     dx = v
     dv = mu*(1 - x*x)*v - x
@@ -158,7 +158,7 @@ VAN_DER_POL = StiffProblem(
 
 VAN_DER_POL_LONG = StiffProblem(
     name="van_der_pol_long",
-    title="Van der Pol, mu 1 … 1000, t = 0 … max(20, 3 mu)",
+    title="Van der Pol to t = max(20; 3 mu), mu = 1 … 1000",
     # Every run takes its own span as unit of time, so that all of them end at 1.
     text="""
     dx = span*v
@@ -176,7 +176,7 @@ VAN_DER_POL_LONG = StiffProblem(
 
 ROBERTSON = StiffProblem(
     name="robertson",
-    title="Robertson, three rates over a decade each, t = 0 … 1e5",
+    title="Robertson, three rates over a decade each, to t = 1e5",
     text="""
     dx = k3*y*z - k1*x
     dy = k1*x - k3*y*z - k2*y*y
@@ -194,7 +194,7 @@ ROBERTSON = StiffProblem(
 
 HIRES = StiffProblem(
     name="hires",
-    title="HIRES, 8 states, two rates over a decade each, t = 0 … 321.8122",
+    title="HIRES, 8 states, two rates over a decade each, to t = 321.8122",
     # The sums 10.03 and 1.745 of the usual form follow k1, which keeps the model stable.
     text="""
     binding = k4*y6*y8

@@ -139,8 +139,7 @@ class Histogram:
         """Return the numbers of each cell: below, in each bin, above."""
         edges = np.asarray(self.edges)
         width = len(edges) + 1
-        cell, run = np.nonzero(counted)
-        kept = values[cell, run]
+        cell, kept = _listed(values, counted)
         place = np.searchsorted(edges, kept, side="right")
         place[kept == edges[-1]] -= 1
         numbers = np.bincount(cell * width + place, minlength=len(values) * width)
@@ -210,10 +209,10 @@ class Quantiles:
     def begin(self, values: NDArray[np.float64], counted: NDArray[np.bool_]) -> Any:
         """Return the bins that occur, by cell and value, and the numbers in them."""
         kept_bits = self._bits
-        cell, run = np.nonzero(counted)
+        cell, kept = _listed(values, counted)
         # Adding 0 makes one zero of both. As integers, floats are in order but for the negative
         # ones, which run backwards.
-        raw = (values[cell, run] + 0.0).view(np.int64)
+        raw = (kept + 0.0).view(np.int64)
         ordered = np.where(raw < 0, raw ^ _MAGNITUDE, raw)
         bins = (ordered >> (_MANTISSA - kept_bits)) + (1 << (_SIGN_AND_EXPONENT - 1 + kept_bits))
         return np.unique((cell << (_SIGN_AND_EXPONENT + kept_bits)) + bins, return_counts=True)
@@ -251,3 +250,11 @@ class Quantiles:
         middles = raw.view(np.float64)
         tiny = np.abs(middles) < np.finfo(np.float64).tiny
         return np.append(np.where(tiny, 0.0, middles), np.nan)
+
+
+def _listed(
+    values: NDArray[np.float64], counted: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the cell and the value of each that counts."""
+    cells = np.repeat(np.arange(len(values), dtype=np.int64), counted.sum(axis=1))
+    return cells, values[counted]

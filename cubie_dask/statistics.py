@@ -161,7 +161,7 @@ class _Job:
             arrays: dict[str, np.ndarray] = {}
             for one, its_state in zip(table, gathered, strict=True):
                 arrays |= one.finish(its_state, cells)
-            found.append({k: v.reshape(*shape, *v.shape[1:]) for k, v in arrays.items()})
+            found.append({k: v.reshape((*shape, *v.shape[1:])) for k, v in arrays.items()})
         return found
 
     def _kept(self, block: np.ndarray) -> tuple[int, ...]:

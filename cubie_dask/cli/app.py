@@ -119,6 +119,15 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(command=_status)
     status.add_argument("store", type=Path, metavar="STORE", help="the store of a sweep")
     status.add_argument("--json", action="store_true", help="print one JSON object")
+
+    export = commands.add_parser("export", help="write a store into one other file", **layout)
+    export.set_defaults(command=_export)
+    export.add_argument("store", type=Path, metavar="STORE", help="the store of a sweep")
+    export.add_argument("path", type=Path, metavar="PATH", help="the file to write")
+    export.add_argument(
+        "--format", choices=["netcdf", "parquet"], help="default: what the ending of PATH names"
+    )
+    export.add_argument("--overwrite", action="store_true", help="replace a file that is there")
     return parser
 
 
@@ -152,3 +161,9 @@ def _status(given: argparse.Namespace) -> Exit:
     from cubie_dask.cli.showing import status
 
     return status(given.store, given.json)
+
+
+def _export(given: argparse.Namespace) -> Exit:
+    from cubie_dask.cli.exporting import export
+
+    return export(given.store, given.path, given.format, given.overwrite)

@@ -31,6 +31,7 @@ def firk_part(config: KernelConfig, tableau: Tableau, registry: BufferRegistry) 
         firk.take_step,
         firk.firk_factor,
         firk.firk_start,
+        firk.firk_weigh,
         firk.firk_solve,
         firk.firk_change,
     ]

@@ -85,10 +85,12 @@ def stiffness_constants(tableau: Tableau) -> dict[str, Any]:
             f"{', '.join(_STABLE)}."
         )
     last, before = tableau.a[-1], tableau.a[-2]
+    limit = _STABLE[tableau.name]
     return {
         "DETECTS_STIFFNESS": True,
-        "STIFFNESS_A": difference(last, before)[:-1],
-        "STIFFNESS_LIMIT": _STABLE[tableau.name] ** 2,
+        # With the limit as a factor no product is one of the step's own. Those would no longer be
+        # fused with a sum if they served twice, and the step would have other bits.
+        "STIFFNESS_A": tuple(limit * a for a in difference(last, before)[:-1]),
         "STIFFNESS_PROOF": _PROOF,
         "STIFFNESS_RELIEF": _RELIEF,
     }
@@ -141,7 +143,8 @@ def erk_limited(y, y_new, k, rtol, atol):
 
     The last two stages are at the same time, but at different states: the difference of their
     derivatives over that of the states estimates the largest eigenvalue of the Jacobian (Hairer
-    and Wanner, Solving Ordinary Differential Equations II, section IV.2).
+    and Wanner, Solving Ordinary Differential Equations II, section IV.2). The distance is given in
+    units of the largest stable one.
     """
     slopes = real(0.0)
     distance = real(0.0)
@@ -152,7 +155,7 @@ def erk_limited(y, y_new, k, rtol, atol):
         way = weight * total(STIFFNESS_A[j] * k[j * N + i] for j in range(STAGES - 1))
         slopes = slopes + slope * slope
         distance = distance + way * way
-    return slopes > STIFFNESS_LIMIT * distance
+    return slopes > distance
 
 
 def erk_stages(t, h, y, p, k, y_new, partial):

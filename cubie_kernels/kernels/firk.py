@@ -19,8 +19,13 @@ from cubie_kernels.methods import Tableau
 
 __all__ = ["declare_firk", "firk_constants"]
 
-# More stages converge more slowly: Hairer's code RADAU allows as many iterations.
-_ITERATIONS, _ITERATIONS_OF_A_STAGE = 7, 2.5
+# Iterations of methods of up to three stages; those of more stages may take one more for each.
+# All lanes pass through as many as the slowest needs: a shorter step is better than a tenth one.
+_ITERATIONS = 5
+# The iterations end when they are so near, in units of the tolerance.
+_KAPPA = 0.03
+# Of the error norm, so that steps without a rate take two iterations unless the first hits.
+_NO_RATE = 1e3
 _ROUNDING = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
 
 _Matrix = Sequence[Sequence[float]]
@@ -44,7 +49,10 @@ def firk_constants(tableau: Tableau, states: int, precision: str) -> dict[str, A
         "ORDER": tableau.order,
         "IMPLICIT": True,
         "PAIRED": False,
-        "LIMIT": _ITERATIONS + int(_ITERATIONS_OF_A_STAGE * max(0, stages - 3)),
+        "LIMIT": _ITERATIONS + max(0, stages - 3),
+        "KAPPA": _KAPPA,
+        "NO_RATE": _NO_RATE,
+        "EXPONENT": 1.0 if filtered is None else filtered.exponent,
         "ROUNDING": _ROUNDING[precision],
         "NODES": tableau.c,
         "T": t,
@@ -133,28 +141,42 @@ def take_step(t, h, y, p, y_new, rtol, atol, active, k, between, *WORK):
     trouble = select(all_finite(k), trouble, NONFINITE)
     # The time has 64 bits in every precision. It stays where it is after a refused step.
     refused = both(real(t) == memory[2], real(t - wide(real(t))) == memory[3])
-    early = either(refused, memory[0] == 0.0)
+    early = both(active, either(refused, memory[0] == 0.0))
     firk_start(h, refused, k, *WORK)
-    going = both(active, trouble == 0)
-    trouble, solves, products, eta = firk_solve(
-        t, h, inverse, y, p, rtol, atol, going, trouble, k, between, *WORK
+    size = firk_weigh(y, rtol, atol, *WORK)
+    kappa = larger(real(KAPPA), (20.0 * ROUNDING) * sqrt(size))
+    trouble, solves, products = firk_solve(
+        t, h, inverse, y, p, kappa, active, trouble, k, between, *WORK
     )
+    memory[0] = select(trouble > 0, 0.0, real(h))
+    memory[2] = real(t)
+    memory[3] = real(t - wide(real(t)))
     for i in range(N):
         y_new[i] = y[i] + total(WEIGHTS[j] * w[j * N + i] for j in range(STAGES))
     q = real(0.0)
     if not UNIFORM_STEP:
         q, count = firk_error(
-            t, inverse, y, p, y_new, rtol, atol, early, k, between, *WORK
+            t, inverse, y, p, y_new, rtol, atol, both(early, trouble == 0), k, between, *WORK
         )
         products = products + count
         if RECORDS:
             record("error_linear_iterations", count, active)
-    memory[0] = select(trouble > 0, 0.0, real(h))
-    memory[1] = eta
-    memory[2] = real(t)
-    memory[3] = real(t - wide(real(t)))
+        if EXPONENT < 1.0:
+            # The smaller the tolerance, the smaller is the error beside its estimate.
+            growth = exp2_estimate((1.0 - EXPONENT) * log2_estimate(larger(size, real(TINY))))
+            q = q / larger(0.01 * growth, real(1.0))
     rhs(real(t + wide(h)), y_new, p, offset(k, END * N))
     return q, trouble, solves, products
+
+
+def firk_weigh(y, rtol, atol, *WORK):
+    """Write the weights of the norm, and return the square of the norm of ``y``."""
+    size = real(0.0)
+    for i in range(N):
+        weight[i] = reciprocal(atol[i] + rtol[i] * fabs(y[i]))
+        part = weight[i] * y[i]
+        size = size + part * part
+    return size * (1.0 / N)
 
 
 def firk_factor(t, inverse, y, p, *WORK):
@@ -204,25 +226,18 @@ def firk_start(h, refused, k, *WORK):
             )
 
 
-def firk_solve(t, h, inverse, y, p, rtol, atol, going, trouble, k, between, *WORK):
-    """Iterate until the lanes of ``going`` have converged, or will not.
+def firk_solve(t, h, inverse, y, p, kappa, active, trouble, k, between, *WORK):
+    """Iterate until the lanes without trouble have converged, or will not.
 
     A lane has converged when the norm of what is still missing, estimated by the rate at which its
-    changes shrink, is a small part of the tolerance.
+    changes shrink, is ``kappa``.
     """
-    magnitude = real(0.0)
-    for i in range(N):
-        size = fabs(y[i])
-        weight[i] = reciprocal(atol[i] + rtol[i] * size)
-        magnitude = magnitude + (weight[i] * size) * (weight[i] * size)
-    magnitude = sqrt(magnitude * (1.0 / N))
-    kappa = larger(smaller(real(1.0) / sqrt(magnitude), real(0.03)), (20.0 * ROUNDING) * magnitude)
+    going = both(active, trouble == 0)
     solves = integers(0)
     products = integers(0)
-    eta = memory[1]
-    eta = select(memory[0] == 0.0, 1e3, eta)
-    eta = larger(eta, real(ROUNDING))
-    eta = sqrt(eta) * sqrt(sqrt(eta))
+    # Before there is a rate, that of the last step serves, with some caution.
+    eta = larger(memory[1], real(ROUNDING))
+    eta = select(memory[0] == 0.0, NO_RATE, sqrt(eta) * sqrt(sqrt(eta)))
     norm = ratio = real(1.0)
     n = 0
     while any_lane(going):
@@ -264,7 +279,8 @@ def firk_solve(t, h, inverse, y, p, rtol, atol, going, trouble, k, between, *WOR
         n += 1
     if RECORDS:
         record_place()
-    return trouble, solves, products, eta
+    memory[1] = eta
+    return trouble, solves, products
 
 
 def firk_change(t, h, inverse, y, p, k, between, *WORK):

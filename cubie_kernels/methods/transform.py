@@ -76,10 +76,15 @@ class FilteredError:
         factors of the step's real system serve.
     weights : tuple of float, shape (stages,)
         Factors of the increments.
+    exponent : float, default 1
+        Less than 1 where the estimate is of a lower order than the method, on stiff models too:
+        ``(embedded_order + 1) / (order + 1)``. Not the tolerance but ``0.1 * tolerance**exponent``
+        bounds the estimate then, if that is more (Hairer, Wanner, RADAU5).
     """
 
     gamma: float
     weights: Row
+    exponent: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", _row(self.weights))

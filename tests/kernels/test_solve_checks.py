@@ -62,6 +62,18 @@ def refused(message, **options):
         ({"method": "tsit6"}, "no method 'tsit6'.*Did you mean 'tsit5'"),
         ({"method": 5}, "no method 5"),
         ({"method": "rk4"}, "no embedded error estimate.*pass dt=… and adaptive=False"),
+        ({"method": "auto", "adaptive": False, "dt": 0.1}, "which a fixed step hides"),
+        ({"linear_solver": "lu"}, "for implicit methods, but 'tsit5' is explicit"),
+        ({"preconditioner": "ilu"}, "preconditioner='ilu' is for implicit methods"),
+        ({"method": "rodas4", "linear_solver": "gmrs"}, "'gmrs' is none of.*Did you mean 'gmres'"),
+        (
+            {"method": "rodas4", "linear_solver": "gmres", "preconditioner": "jacoby"},
+            "'jacoby' is none of.*Did you mean 'jacobi'",
+        ),
+        (
+            {"method": "rodas4", "linear_solver": "lu", "preconditioner": "ilu"},
+            "factorises the whole matrix and has no preconditioner",
+        ),
         ({"adaptive": "no"}, "True or False, not 'no'"),
         ({"adaptive": False}, "adaptive=False needs the step"),
         ({"adaptive": False, "dt": 0.1, "dt_min": 0.01}, "dt_min limits an adaptive step"),
