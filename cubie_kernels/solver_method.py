@@ -21,7 +21,7 @@ AUTO = ("tsit5", "rodas5p")
 DEFAULT_CONTROLLERS = {
     "erk": "pi",
     "dirk": "gustafsson",
-    "firk": "gustafsson",
+    "firk": "predictive",
     "rosenbrock": "gustafsson",
 }
 """The step-size controller of each family of methods, unless another is asked for."""

@@ -22,8 +22,10 @@ _SCRATCH = {
 
 def firk_part(config: KernelConfig, tableau: Tableau, registry: BufferRegistry) -> tuple[Part, ...]:
     """Declare the scratch memory of a fully implicit step; return it and its linear solvers."""
-    states = len(config.system.states)
-    names = firk.firk_constants(tableau, states, config.precision)
+    states, mass = len(config.system.states), config.system.mass
+    names = firk.firk_constants(
+        tableau, states, config.precision, config.adaptive, mass is not None
+    )
     firk.declare_firk(registry, states, tableau.stages, config.precision)
     names |= {"DERIVATIVES": "firk_stage_rhs", "ACCUMULATOR": "firk_accumulator"}
     functions = [
@@ -39,9 +41,6 @@ def firk_part(config: KernelConfig, tableau: Tableau, registry: BufferRegistry) 
         functions += [firk.firk_error, firk.firk_filtered]
     if config.saves:
         functions += [firk.prepare_dense, firk.dense_output]
-    names |= {"MASS": config.system.mass is not None}
-    texts = ()
-    if config.system.mass is not None:
-        texts = (Text(mass_source(states, config.system.mass), len(config.system.mass)),)
+    texts = () if mass is None else (Text(mass_source(states, mass), len(mass)),)
     step = Part(names, tuple(functions), _SCRATCH, texts=texts)
     return (step, *linear_parts(config, registry, len(names["PAIRS"])))

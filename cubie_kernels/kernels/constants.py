@@ -33,6 +33,7 @@ def controller_constants(controller: Controller, tableau: Method, precision: str
         "BETA_2": controller.beta[1] / k,
         "BETA_3": controller.beta[2] / k,
         "ALPHA": controller.alpha,
+        "CAUTIOUS": controller.cautious,
         "BETA_REJECT": 1.0 / k,
         "LOG2_SAFETY": math.log2(controller.safety),
         "LOG2_MIN_FACTOR": math.log2(controller.min_factor),

@@ -32,6 +32,8 @@ class Controller:
         Exponent of the last step ratio.
     safety, min_factor, max_factor : float
         Safety factor and bounds of one change of the step.
+    cautious : bool, default False
+        Whether the step is no longer than ``safety * e_n**(-1/k)`` allows.
     reference : str
         Source of the coefficients.
     """
@@ -42,6 +44,7 @@ class Controller:
     safety: float = 0.9
     min_factor: float = 0.2
     max_factor: float = 10.0
+    cautious: bool = False
     reference: str = ""
 
 
@@ -70,6 +73,13 @@ CONTROLLERS: dict[str, Controller] = {
             (2.0, -1.0, 0.0),
             alpha=-1.0,
             reference="Gustafsson, ACM TOMS 20 (1994) 496-517 (predictive)",
+        ),
+        Controller(
+            "predictive",
+            (2.0, -1.0, 0.0),
+            alpha=-1.0,
+            cautious=True,
+            reference="Hairer & Wanner, Solving ODEs II (1996), IV.8 (RADAU5)",
         ),
     )
 }
@@ -143,5 +153,7 @@ def log2_ratio(accept, retry, e, e_before, e_before_that, ratio_before):
     )
     plain = LOG2_SAFETY - BETA_REJECT * e
     most = select(either(negate(accept), retry), 0.0, real(LOG2_MAX_FACTOR))
+    if CAUTIOUS:
+        filtered = smaller(filtered, plain)
     wish = select(accept, filtered, plain)
     return larger(smaller(wish, most), real(LOG2_MIN_FACTOR))

@@ -9,49 +9,59 @@ of the increments is a combination of its rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 from cubie_kernels.buffers import BufferRegistry
 from cubie_kernels.kernels.scratch import LOOP, STEP
 from cubie_kernels.methods import Tableau
+from cubie_kernels.methods.stage_polynomial import expansions, extension, product
 
 __all__ = ["declare_firk", "firk_constants"]
 
 # Iterations of methods of up to three stages; those of more stages may take one more for each.
 # All lanes pass through as many as the slowest needs: a shorter step is better than a tenth one.
 _ITERATIONS = 5
+# A fixed step has no second try.
+_ITERATIONS_OF_A_FIXED_STEP = 25
 # The iterations end when they are so near, in units of the tolerance.
 _KAPPA = 0.03
+# A rate of convergence from which on the next step is no longer.
+_HIGH_RATE = 0.1
 # Of the error norm, so that steps without a rate take two iterations unless the first hits.
 _NO_RATE = 1e3
 _ROUNDING = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
 
-_Matrix = Sequence[Sequence[float]]
 
+def firk_constants(
+    tableau: Tableau, states: int, precision: str, adaptive: bool, mass: bool
+) -> dict[str, Any]:
+    """Return the coefficients of a fully implicit method, for the unknowns ``w``.
 
-def firk_constants(tableau: Tableau, states: int, precision: str) -> dict[str, Any]:
-    """Return the coefficients of a fully implicit method, for the unknowns ``w``."""
+    With a mass matrix the right-hand side is no derivative, so that the polynomial of the stages
+    stands in for the cubic Hermite polynomial.
+    """
     transform, filtered, dense = tableau.transform, tableau.filtered_error, tableau.dense
     assert transform is not None
     stages, t = tableau.stages, transform.t
-    about_end, about_start = _expansions(tableau.c)
+    about_end, about_start = expansions(tableau.c)
     powers = range(1, len(about_end) + 1)
-    dense_rows: _Matrix = ()
-    if dense is not None:
-        columns = tuple(zip(*dense.nested, strict=True))
-        dense_rows = _product(_product(columns, transform.inverse), t)
+    if dense is None and mass:
+        dense = extension(tableau.c)
+    columns = () if dense is None else tuple(zip(*dense.nested, strict=True))
+    dense_rows = product(product(columns, transform.inverse), t)
     return {
         "N": states,
         "STAGES": stages,
         "END": stages,
         "ORDER": tableau.order,
         "IMPLICIT": True,
+        "MASS": mass,
         "PAIRED": False,
-        "LIMIT": _ITERATIONS + max(0, stages - 3),
+        "LIMIT": _ITERATIONS + max(0, stages - 3) if adaptive else _ITERATIONS_OF_A_FIXED_STEP,
         "KAPPA": _KAPPA,
         "NO_RATE": _NO_RATE,
+        "HIGH_RATE": _HIGH_RATE,
+        "POWER": tableau.error_power or tableau.order,
         "EXPONENT": 1.0 if filtered is None else filtered.exponent,
         "ROUNDING": _ROUNDING[precision],
         "NODES": tableau.c,
@@ -61,15 +71,15 @@ def firk_constants(tableau: Tableau, states: int, precision: str) -> dict[str, A
         "REAL": transform.real or 0.0,
         "PAIRS": transform.pairs,
         "FIRST_PAIR": 0 if transform.real is None else 1,
-        "WEIGHTS": _product((transform.weights,), t)[0],
+        "WEIGHTS": product((transform.weights,), t)[0],
         "GAMMA": 0.0 if filtered is None else filtered.gamma,
-        "ERROR": () if filtered is None else _product((filtered.weights,), t)[0],
+        "ERROR": () if filtered is None else product((filtered.weights,), t)[0],
         "DENSE": dense_rows,
         "DENSE_DEGREE": len(dense_rows),
         "DEGREE": len(about_end),
-        "ABOUT_END": _product(about_end, t),
-        "ABOUT_START": _product(about_start, t),
-        "SPREAD": _product(transform.t_inverse, [[c**d for d in powers] for c in tableau.c]),
+        "ABOUT_END": product(about_end, t),
+        "ABOUT_START": product(about_start, t),
+        "SPREAD": product(transform.t_inverse, [[c**d for d in powers] for c in tableau.c]),
     }
 
 
@@ -86,39 +96,6 @@ def declare_firk(registry: BufferRegistry, states: int, stages: int, precision: 
     for name, size in buffers.items():
         registry.register(name, STEP, size, "local", precision=precision)
     registry.register_child(LOOP, STEP)
-
-
-def _product(left: _Matrix, right: _Matrix) -> tuple[tuple[float, ...], ...]:
-    """Return a matrix product, rounded once for each entry."""
-    columns = [[Fraction(x) for x in column] for column in zip(*right, strict=True)]
-    return tuple(
-        tuple(
-            float(sum(Fraction(x) * y for x, y in zip(row, column, strict=True)))
-            for column in columns
-        )
-        for row in left
-    )
-
-
-def _expansions(c: Sequence[float]) -> tuple[_Matrix, _Matrix]:
-    """Return the powers of a step's polynomial about its end and about its start.
-
-    The polynomial goes through the increments at the nodes ``c`` and, where that is not a node,
-    through 0 at the start. Row ``d`` holds the factors of the increments in the coefficient of the
-    power ``d + 1``; the constant is not needed.
-    """
-    nodes = [Fraction(x) for x in c]
-    about_end, about_start = [], []
-    for own in nodes:
-        others = [x for x in ([Fraction(0)] if c[0] else []) + nodes if x != own]
-        for origin, found in ((1, about_end), (0, about_start)):
-            powers = [Fraction(1)]
-            for x in others:
-                less = [*((origin - x) * p for p in powers), Fraction(0)]
-                more = [Fraction(0), *powers]
-                powers = [(p + q) / (own - x) for p, q in zip(less, more, strict=True)]
-            found.append([float(p) for p in powers[1:]])
-    return tuple(zip(*about_end, strict=True)), tuple(zip(*about_start, strict=True))
 
 
 # ---------------------------------------------------------------------------- lane source
@@ -145,7 +122,7 @@ def take_step(t, h, y, p, y_new, rtol, atol, active, k, between, *WORK):
     firk_start(h, refused, k, *WORK)
     size = firk_weigh(y, rtol, atol, *WORK)
     kappa = larger(real(KAPPA), (20.0 * ROUNDING) * sqrt(size))
-    trouble, solves, products = firk_solve(
+    trouble, solves, products, rate = firk_solve(
         t, h, inverse, y, p, kappa, active, trouble, k, between, *WORK
     )
     memory[0] = select(trouble > 0, 0.0, real(h))
@@ -165,6 +142,9 @@ def take_step(t, h, y, p, y_new, rtol, atol, active, k, between, *WORK):
             # The smaller the tolerance, the smaller is the error beside its estimate.
             growth = exp2_estimate((1.0 - EXPONENT) * log2_estimate(larger(size, real(TINY))))
             q = q / larger(0.01 * growth, real(1.0))
+        # The rate grows with the step: a high one bounds the next step as an error of 1 does.
+        slow = larger((1.0 / HIGH_RATE) * rate, real(0.01))
+        q = larger(q, smaller(exp2_estimate((2.0 * POWER) * log2_estimate(slow)), real(1.0)))
     rhs(real(t + wide(h)), y_new, p, offset(k, END * N))
     return q, trouble, solves, products
 
@@ -239,6 +219,7 @@ def firk_solve(t, h, inverse, y, p, kappa, active, trouble, k, between, *WORK):
     eta = larger(memory[1], real(ROUNDING))
     eta = select(memory[0] == 0.0, NO_RATE, sqrt(eta) * sqrt(sqrt(eta)))
     norm = ratio = real(1.0)
+    rate = real(0.0)
     n = 0
     while any_lane(going):
         if RECORDS:
@@ -259,6 +240,7 @@ def firk_solve(t, h, inverse, y, p, kappa, active, trouble, k, between, *WORK):
             ratio = norm / norm_before
             theta = sqrt(ratio * (ratio if n == 1 else ratio_before))
             eta = select(going, theta / (1.0 - theta), eta)
+            rate = select(going, theta, rate)
             if RECORDS:
                 record("newton_rate", theta, iteration=n)
             left = eta * norm
@@ -280,7 +262,7 @@ def firk_solve(t, h, inverse, y, p, kappa, active, trouble, k, between, *WORK):
     if RECORDS:
         record_place()
     memory[1] = eta
-    return trouble, solves, products
+    return trouble, solves, products, rate
 
 
 def firk_change(t, h, inverse, y, p, k, between, *WORK):

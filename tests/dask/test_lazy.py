@@ -214,7 +214,7 @@ def test_a_graph_carries_the_recipe_once():
     assert array.npartitions == 50
     graph = dict(array.__dask_graph__())
     frames = dumps(graph)
-    assert sum(len(bytes(frame)) for frame in frames) < 32_000 + 1000 * 50
+    assert sum(len(bytes(frame)) for frame in frames) < 50 * 32_000 / 8
     again = loads(frames)
     key = next(iter(dask.core.flatten(array.__dask_keys__())))
     found = dask.get(again, key)

@@ -133,7 +133,8 @@ def adaptive_errors(name, target):
 
 def check_proportional(name, target):
     tolerances, ends, saves = adaptive_errors(name, target)
-    # A step grows with the tolerance to the power 1/k of the estimate, the error with its order.
+    # A step grows with the tolerance to the power 1/k of the estimate, the error with its order;
+    # some fully implicit methods take a power of the tolerance.
     facts = METHODS[name]
     filtered = getattr(TABLEAUS[name], "filtered_error", None)
     expected = facts.order / facts.power * (1.0 if filtered is None else filtered.exponent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cubie_kernels.methods.tableau import Tableau
+from cubie_kernels.methods.tableau import DenseOutput, Tableau
 from cubie_kernels.methods.transform import FilteredError, StageTransform
 
 __all__ = ["METHODS"]
@@ -42,6 +42,14 @@ LOBATTO_IIIC_4 = Tableau(
             (1.0326372242409412, 0.8566688421623935, 0.470273360734019),
             (-0.9234665031131368, -0.7661015518583513, 0.5794440818618233),
             (-0.053062148095041166, 1.881093442936076, -0.36597055757427455),
+        ),
+    ),
+    dense=DenseOutput(
+        order=3,
+        nested=(
+            (0.16666666666666666, 0.8333333333333334, -0.6666666666666666),
+            (0.6666666666666666, -0.6666666666666666, 1.3333333333333333),
+            (0.16666666666666666, -0.16666666666666666, -0.6666666666666666),
         ),
     ),
     reference="Chipman, BIT 11(4), 1971 (Lobatto IIIC, 3 stages)",
