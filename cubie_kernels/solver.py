@@ -191,7 +191,14 @@ class Solver:
         set_once(**checked_steps(t_span, dt, dt_min, dt_max, adaptive, self.max_steps))
         least = float(self.rtol.min())
         asked = MethodOptions(
-            method, adaptive, controller, linear_solver, preconditioner, least, precision
+            method=method,
+            adaptive=adaptive,
+            controller=controller,
+            linear_solver=linear_solver,
+            preconditioner=preconditioner,
+            rtol=least,
+            precision=precision,
+            saves=self.times is not None,
         )
         set_once(choices=chosen_methods(system, asked))
         one = self.choices[0].tableau.name

@@ -38,6 +38,7 @@ class MethodOptions:
     preconditioner: str | None
     rtol: float
     precision: str
+    saves: bool
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _chosen(system: System, name: str, options: MethodOptions) -> MethodChoice:
     if options.adaptive:
         _check_error_estimate(tableau)
     if system.mass is not None:
-        _check_mass(system, tableau)
+        _check_mass(system, tableau, options.saves)
     controller = options.controller
     if not isinstance(controller, Controller):
         default = DEFAULT_CONTROLLERS[tableau.family]
@@ -147,25 +148,42 @@ def _check_error_estimate(tableau: Method) -> None:
         )
 
 
-def _check_mass(system: System, tableau: Method) -> None:
+def _check_mass(system: System, tableau: Method, saves: bool) -> None:
+    """Raise unless a method can take the model's mass matrix, at saved times too."""
     from cubie_kernels.model.mass import null_spaces
 
     singular = bool(null_spaces(len(system.states), system.mass).right)
-    if tableau.implicit and (not singular or _ends_on_stage(tableau)):
-        return
-    able = [info.name for info in methods() if info.family != "erk" and info.order > 2]
-    if singular:
-        able = [name for name in able if _ends_on_stage(get_method(name))]
     what = "algebraic equations" if singular else "a mass matrix"
-    why = (
-        "ends its step off its last stage, where these don't hold"
-        if tableau.implicit
-        else "is explicit"
-    )
+
+    def fits(method: Method) -> bool:
+        return method.implicit and (not singular or _ends_on_stage(method))
+
+    if not fits(tableau):
+        why = (
+            "ends its step off its last stage, where these don't hold"
+            if tableau.implicit
+            else "is explicit"
+        )
+    elif saves and not _interpolates_states(tableau):
+        why = "has no dense output for it: between the ends of a step it takes f for y'"
+    else:
+        return
+    tableaus = [get_method(info.name) for info in methods() if info.order > 2]
+    able = [
+        other.name
+        for other in tableaus
+        if fits(other) and (not saves or _interpolates_states(other))
+    ]
+    leave = ", or leave out the saves" if fits(tableau) else ""
     raise InputError(
         f"The model {system.name!r} has {what}, but {tableau.name!r} {why}: take "
-        f"{', '.join(map(repr, able[:-1]))} or {able[-1]!r}."
+        f"{', '.join(map(repr, able[:-1]))} or {able[-1]!r}{leave}."
     )
+
+
+def _interpolates_states(tableau: Method) -> bool:
+    """Tell whether the dense output is made of states, not of values of f."""
+    return tableau.family in ("firk", "rosenbrock") and tableau.dense is not None
 
 
 def _ends_on_stage(tableau: Method) -> bool:
