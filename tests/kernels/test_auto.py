@@ -249,8 +249,8 @@ def test_targets_agree(precision):
     assert (compiled.status == Status.SUCCESS).all()
     np.testing.assert_array_equal(compiled.status, plain.status)
     assert compiled.states.dtype == np.dtype(precision)
-    rtol = 1e-8 if precision == "float64" else 1e-2
-    np.testing.assert_allclose(compiled.states, plain.states, rtol=rtol, atol=1e-4)
+    apart = 1e-8 if precision == "float64" else 2e-2
+    np.testing.assert_allclose(compiled.states, plain.states, rtol=apart, atol=apart)
 
 
 def test_fixed_steps_are_refused():
