@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["FilteredError", "StageTransform"]
+__all__ = ["PART_OF_POWER", "FilteredError", "StageTransform"]
+
+PART_OF_POWER = 0.05
 
 Row = tuple[float, ...]
 
@@ -78,8 +80,9 @@ class FilteredError:
         Factors of the increments.
     exponent : float, default 1
         Less than 1 where the estimate is of a lower order than the method, on stiff models too:
-        ``(embedded_order + 1) / (order + 1)``. Not the tolerance but ``0.1 * tolerance**exponent``
-        bounds the estimate then, if that is more (Hairer, Wanner, RADAU5).
+        ``(embedded_order + 1) / (order + 1)``. Not the tolerance but a part (``PART_OF_POWER``) of
+        ``tolerance**exponent`` bounds the estimate then, if that is more (as in Hairer and
+        Wanner's code RADAU5, which takes the double of it).
     """
 
     gamma: float
