@@ -44,7 +44,6 @@ _LONG_NAMES = {
     "newton_iterations": "number of iterations of Newton's method",
     "newton_residual_norm": "norm of what the stage's equations lack, over the tolerances",
     "newton_delta_norm": "norm of the change by a Newton iteration, over the tolerances",
-    "newton_length": "part of the change by a Newton iteration that was made",
     "newton_rate": "rate at which changes by Newton iterations shrink",
     "linear_code": "how the linear solver ended",
     "linear_iterations": "number of iterations of the linear solver",
