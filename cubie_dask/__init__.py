@@ -17,10 +17,15 @@ if TYPE_CHECKING:
     from cubie_dask.errors import StoreError as StoreError
     from cubie_dask.errors import SweepError as SweepError
     from cubie_dask.errors import SweepInterrupted as SweepInterrupted
+    from cubie_dask.export import to_netcdf as to_netcdf
+    from cubie_dask.export import to_parquet as to_parquet
     from cubie_dask.grid import Grid as Grid
     from cubie_dask.plan import Plan as Plan
     from cubie_dask.report import Report as Report
     from cubie_dask.report import sweep_report as sweep_report
+    from cubie_dask.statistics import Histogram as Histogram
+    from cubie_dask.statistics import Quantiles as Quantiles
+    from cubie_dask.statistics import ensemble_statistics as ensemble_statistics
     from cubie_dask.store import open_sweep as open_sweep
     from cubie_dask.sweep import Sweep as Sweep
 
@@ -34,11 +39,16 @@ _HOMES = {
     "SweepError": "errors",
     "SweepInterrupted": "errors",
     "Grid": "grid",
+    "Histogram": "statistics",
     "Plan": "plan",
+    "Quantiles": "statistics",
     "Report": "report",
     "Sweep": "sweep",
+    "ensemble_statistics": "statistics",
     "open_sweep": "store",
     "sweep_report": "report",
+    "to_netcdf": "export",
+    "to_parquet": "export",
 }
 
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]

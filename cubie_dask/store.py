@@ -21,10 +21,10 @@ import numpy as np
 
 from cubie_dask.errors import StoreError
 from cubie_dask.grid import Block, ProductGrid, SampleGrid
+from cubie_dask.labelled import results, variables
 from cubie_dask.ledger import Record, finished, read_records
 from cubie_dask.plan import Plan
 from cubie_dask.recipe import Recipe
-from cubie_kernels.labels import run_records
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -86,22 +86,11 @@ class SweepStore:
         return size, checksum
 
     def _parts(self, columns: dict[str, Column], outcome: Outcome):
-        recipe, names = self.recipe, self.recipe.names
+        recipe = self.recipe
         if isinstance(recipe.grid, SampleGrid):
             for name, column in columns.items():
                 yield recipe.labels[name], column.values
-        saves = recipe.solver.times is not None
-        states = outcome.states if saves else outcome.final_state
-        observables = outcome.observables if saves else outcome.final_observables
-        for saved, values in (
-            (recipe.solver.saved_states, states),
-            (recipe.solver.saved_observables, observables),
-        ):
-            for i, name in enumerate(saved):
-                assert values is not None
-                yield name, values[i]
-        for record in run_records(recipe.solver.kind):
-            yield names[record.name], getattr(outcome, record.field)
+        yield from results(recipe, outcome)
 
 
 def create_store(path: Path, recipe: Recipe) -> None:
@@ -264,26 +253,16 @@ def _add(
 
 def _add_variables(group: Any, recipe: Recipe) -> None:
     plan, names, solver = recipe.plan, recipe.names, recipe.solver
-    time = () if solver.times is None else (len(solver.times),)
-    for name in plan.variables:
+    for variable in variables(recipe):
+        time = (len(solver.times),) if variable.has_time and solver.times is not None else ()
         group.create_array(
-            name,
+            variable.name,
             shape=time + plan.shape,
             chunks=time + plan.chunk,
-            dtype=plan.dtype,
-            fill_value=np.nan,
+            dtype=variable.dtype,
+            fill_value=np.nan if variable.dtype.startswith("float") else 0,
             dimension_names=((names["time"],) if time else ()) + plan.dims,
-            **_codec(),
-        )
-    for record in run_records(solver.kind):
-        group.create_array(
-            names[record.name],
-            shape=plan.shape,
-            chunks=plan.chunk,
-            dtype=record.dtype,
-            fill_value=np.nan if record.dtype == "float64" else 0,
-            dimension_names=plan.dims,
-            attributes=_plain(record.attributes),
+            attributes=variable.attributes,
             **_codec(),
         )
 
@@ -296,7 +275,3 @@ def _codec() -> dict[str, Any]:
         # Without this zarr compares each chunk with the fill value, and leaves out equal ones.
         "config": {"write_empty_chunks": True},
     }
-
-
-def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
-    return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in attributes.items()}
