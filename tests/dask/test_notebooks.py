@@ -39,7 +39,7 @@ def pictures(notebook):
     ]
 
 
-@pytest.mark.parametrize("name", ["first_sweep", "spike_counts"])
+@pytest.mark.parametrize("name", ["first_sweep", "spike_counts", "stiff_failure"])
 def test_notebooks_are_shipped_with_outputs_and_pictures(name):
     path = NOTEBOOKS / f"{name}.ipynb"
     notebook = nbformat.read(path, as_version=4)
@@ -58,7 +58,7 @@ def test_notebooks_are_shipped_with_outputs_and_pictures(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["first_sweep", "spike_counts"])
+@pytest.mark.parametrize("name", ["first_sweep", "spike_counts", "stiff_failure"])
 def test_notebooks_run_and_show_the_same_pictures(name, beside):
     from execute import execute
 
