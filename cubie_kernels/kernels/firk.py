@@ -14,7 +14,7 @@ from typing import Any
 from cubie_kernels.buffers import BufferRegistry
 from cubie_kernels.kernels.scratch import LOOP, STEP
 from cubie_kernels.methods import Tableau
-from cubie_kernels.methods.stage_polynomial import expansions, extension, product
+from cubie_kernels.methods.stage_polynomial import expansions, product
 from cubie_kernels.methods.transform import PART_OF_POWER
 
 __all__ = ["declare_firk", "firk_constants"]
@@ -37,18 +37,12 @@ _ROUNDING = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
 def firk_constants(
     tableau: Tableau, states: int, precision: str, adaptive: bool, mass: bool
 ) -> dict[str, Any]:
-    """Return the coefficients of a fully implicit method, for the unknowns ``w``.
-
-    With a mass matrix the right-hand side is no derivative, so that the polynomial of the stages
-    stands in for the cubic Hermite polynomial.
-    """
+    """Return the coefficients of a fully implicit method, for the unknowns ``w``."""
     transform, filtered, dense = tableau.transform, tableau.filtered_error, tableau.dense
     assert transform is not None
     stages, t = tableau.stages, transform.t
     about_end, about_start = expansions(tableau.c)
     powers = range(1, len(about_end) + 1)
-    if dense is None and mass:
-        dense = extension(tableau.c)
     columns = () if dense is None else tuple(zip(*dense.nested, strict=True))
     dense_rows = product(product(columns, transform.inverse), t)
     return {
@@ -365,8 +359,7 @@ def prepare_dense(t, h, y, p, y_new, k, between, *WORK):
 def dense_output(theta, h, y, y_new, k, result, *WORK):
     """Interpolate the state at ``t + theta * h``.
 
-    With the polynomial of the stages where it is of the order that the cubic Hermite polynomial
-    has, else with that one.
+    With the method's own continuous extension where it has one, else the cubic Hermite polynomial.
     """
     rest = 1.0 - theta
     for i in range(N):

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from cubie_kernels.methods.tableau import DenseOutput
-
-__all__ = ["expansions", "extension", "product"]
+__all__ = ["expansions", "product"]
 
 Matrix = tuple[tuple[float, ...], ...]
-_Polynomial = list[Fraction]  # coefficients of the powers, from 0 on
 
 
 def product(left: Matrix, right: Matrix) -> Matrix:
@@ -51,46 +48,14 @@ def expansions(c: Sequence[float]) -> tuple[Matrix, Matrix]:
     return tuple(zip(*about_end, strict=True)), tuple(zip(*about_start, strict=True))
 
 
-def extension(c: Sequence[float]) -> DenseOutput:
-    """Return the continuous extension that integrates the polynomial through the derivatives.
+def _lagrange(node: float, others: Sequence[float], origin: float) -> list[Fraction]:
+    """Return the coefficients of the polynomial that is 1 at ``node`` and 0 at ``others``.
 
-    It is that of collocation methods; its order is the number of stages at most.
-
-    Parameters
-    ----------
-    c : sequence of float, shape (stages,)
-        The nodes, all different.
+    The first is that of the power 0 of the distance from ``origin``.
     """
-    rows = []
-    for node in c:
-        powers = _lagrange(node, [x for x in c if x != node], 0.0)
-        rest = [p / (d + 1) for d, p in enumerate(powers)]
-        row = []
-        for d in range(len(c)):
-            # Alternately at 1, where the factor 1 - theta ends the rest, and at 0.
-            value = rest[0] if d % 2 else sum(rest, Fraction(0))
-            row.append(float(value))
-            rest[0] -= value
-            rest = rest[1:] if d % 2 else _over_one_less_theta(rest)
-        rows.append(tuple(row))
-    return DenseOutput(order=len(c), nested=tuple(rows))
-
-
-def _lagrange(node: float, others: Sequence[float], origin: float) -> _Polynomial:
-    """Return the polynomial that is 1 at ``node`` and 0 at ``others``, about ``origin``."""
     powers = [Fraction(1)]
     for x in map(Fraction, others):
         less = [*((Fraction(origin) - x) * p for p in powers), Fraction(0)]
         more = [Fraction(0), *powers]
         powers = [(p + q) / (Fraction(node) - x) for p, q in zip(less, more, strict=True)]
     return powers
-
-
-def _over_one_less_theta(polynomial: _Polynomial) -> _Polynomial:
-    """Divide a polynomial that is 0 at 1 by ``1 - theta``."""
-    quotient: _Polynomial = []
-    total = Fraction(0)
-    for p in polynomial[:-1]:
-        total += p
-        quotient.append(total)
-    return quotient
