@@ -1,5 +1,7 @@
 """The page on instrumented runs says what they do."""
 
+import doctest
+import importlib
 import re
 from pathlib import Path
 
@@ -48,3 +50,9 @@ def test_all_that_is_recorded_is_listed(method):
 def test_what_source_calls_is_listed():
     listed = [re.findall(r"`(\w+)\(", cell)[0] for cell in first_cells("call")]
     assert listed == list(Recorder(1).calls())
+
+
+def test_the_example_of_the_docstring():
+    found = doctest.testmod(importlib.import_module("cubie_kernels.record"))
+    assert found.attempted
+    assert not found.failed
