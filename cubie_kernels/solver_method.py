@@ -160,7 +160,7 @@ def _check_mass(system: System, tableau: Method, saves: bool) -> None:
 
     if not fits(tableau):
         why = (
-            "ends its step off its last stage, where these don't hold"
+            "ends its step off its last stage, where it doesn't hold"
             if tableau.implicit
             else "is explicit"
         )

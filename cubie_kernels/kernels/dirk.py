@@ -34,6 +34,7 @@ def dirk_constants(tableau: Tableau, states: int, mass: bool) -> dict[str, Any]:
     error = _weights(tableau.error, len(b))
     stages, gamma = len(b), float(a[1, 1])
     last_is_end = bool((a[-1] == b).all() and c[-1] == 1.0)
+    assert last_is_end or (stages == 2 and b[0] == 0.0)
     earlier = np.tril(a, -1) / gamma
     guess = np.tril(a, -1)
     # A stage's derivative is guessed to be that of the stage before it.
@@ -177,11 +178,13 @@ def take_step(t, h, y, p, y_new, rtol, atol, active, k, between, *WORK):
             record("stage_derivative", offset(stages, s * N), trouble == 0, stage=s - PADDED)
     for i in range(N):
         if WEIGHTS:
-            d[i] = real(h * total(WEIGHTS[j] * stages[j * N + i] for j in range(STAGES)))
+            # Of one implicit stage, in whose increment a mass matrix is reckoned with.
+            d[i] = (WEIGHTS[1] / GAMMA) * d[i]
         y_new[i] = y[i] + d[i]
     q = real(0.0)
     if ERROR and not UNIFORM_STEP:
-        q, count = dirk_error(t, h, y, p, y_new, a, rtol, atol, *WORK)
+        q, code, count = dirk_error(t, h, y, p, y_new, a, rtol, atol, *WORK)
+        trouble = select(both(trouble == 0, code > 0), LINEAR_SOLVER_LIMIT, trouble)
         products = products + count
         if RECORDS:
             record("error_linear_iterations", count)
@@ -197,13 +200,14 @@ def take_step(t, h, y, p, y_new, rtol, atol, active, k, between, *WORK):
 
 
 def dirk_error(t, h, y, p, y_new, a, rtol, atol, *WORK):
-    """Return the square of the error norm, and the number of linear iterations."""
+    """Return the square of the error norm, and the linear solver's code and iterations."""
     q = real(0.0)
+    code = integers(0)
     count = integers(0)
     if FILTERED:
         for i in range(N):
             delta[i] = real(total(ERROR[j] * stages[j * N + i] for j in range(STAGES)))
-        _, count = linear_solve(real(t), y, p, a, delta, *LINEAR)
+        code, count = linear_solve(real(t), y, p, a, delta, *LINEAR)
     for i in range(N):
         size = larger(fabs(y[i]), fabs(y_new[i]))
         e = reciprocal(atol[i] + rtol[i] * size)
@@ -212,7 +216,7 @@ def dirk_error(t, h, y, p, y_new, a, rtol, atol, *WORK):
         else:
             e = e * (h * total(ERROR[j] * stages[j * N + i] for j in range(STAGES)))
         q = q + e * e
-    return q * (1.0 / N), count
+    return q * (1.0 / N), code, count
 
 
 def prepare_dense(t, h, y, p, y_new, k, between, *WORK):
