@@ -96,7 +96,8 @@ def _sweep_file(path: Path, file: Table) -> SweepFile:
 def _system(model: Table, path: Path) -> System:
     declared = ("states", "parameters", "constants")
     model.check_keys(
-        ("name", "equations", "equations_file", *declared, "observables"), needed=("states",)
+        ("name", "equations", "equations_file", *declared, "mass", "observables"),
+        needed=("states",),
     )
     if ("equations" in model.content) == ("equations_file" in model.content):
         raise InputError("[model] needs either equations or equations_file.")
@@ -110,6 +111,7 @@ def _system(model: Table, path: Path) -> System:
     return System.from_equations(
         text,
         **{key: _numbers(model.table(key)) for key in declared},
+        mass=_numbers(model.table("mass")) or None,
         observables=_names(model, "observables") or (),
         name=model.get("name", str, default=path.stem),
     )
@@ -145,7 +147,14 @@ def _options(file: Table, folder: Path) -> dict[str, Any]:
     if "save_at" in time.content:
         options["save_at"] = read_values(time, "save_at", folder)
     options["save_every"] = time.get("save_every", float)
-    for key in ("method", "controller", "precision", "target"):
+    for key in (
+        "method",
+        "controller",
+        "linear_solver",
+        "preconditioner",
+        "precision",
+        "target",
+    ):
         options[key] = solver.get(key, str)
     for key in ("dt", "dt_min", "dt_max"):
         options[key] = solver.get(key, float)
