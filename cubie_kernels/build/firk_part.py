@@ -38,7 +38,7 @@ def firk_part(config: KernelConfig, tableau: Tableau, registry: BufferRegistry) 
         firk.firk_change,
     ]
     if config.adaptive:
-        functions += [firk.firk_error, firk.firk_filtered]
+        functions += [firk.firk_error]
     if config.saves:
         functions += [firk.prepare_dense, firk.dense_output]
     texts = () if mass is None else (Text(mass_source(states, mass), len(mass)),)

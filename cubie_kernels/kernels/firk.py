@@ -115,7 +115,6 @@ def take_step(t, h, y, p, y_new, rtol, atol, active, k, between, *WORK):
     trouble = select(all_finite(k), trouble, NONFINITE)
     # The time has 64 bits in every precision. It stays where it is after a refused step.
     refused = both(real(t) == memory[2], real(t - wide(real(t))) == memory[3])
-    early = both(active, either(refused, memory[0] == 0.0))
     firk_start(h, refused, k, *WORK)
     size = firk_weigh(y, rtol, atol, *WORK)
     kappa = larger(real(KAPPA), (20.0 * ROUNDING) * sqrt(size))
@@ -129,9 +128,8 @@ def take_step(t, h, y, p, y_new, rtol, atol, active, k, between, *WORK):
         y_new[i] = y[i] + total(WEIGHTS[j] * w[j * N + i] for j in range(STAGES))
     q = real(0.0)
     if not UNIFORM_STEP:
-        q, count = firk_error(
-            t, inverse, y, p, y_new, rtol, atol, both(early, trouble == 0), k, between, *WORK
-        )
+        q, code, count = firk_error(t, inverse, y, p, y_new, rtol, atol, k, between, *WORK)
+        trouble = select(both(trouble == 0, code > 0), LINEAR_SOLVER_LIMIT, trouble)
         products = products + count
         if RECORDS:
             record("error_linear_iterations", count, active)
@@ -313,27 +311,8 @@ def firk_change(t, h, inverse, y, p, k, between, *WORK):
     return code, products
 
 
-def firk_error(t, inverse, y, p, y_new, rtol, atol, early, k, between, *WORK):
-    """Return the square of the error norm, and the number of linear iterations."""
-    q, count = firk_filtered(t, inverse, y, p, y_new, rtol, atol, k, between, *WORK)
-    again = both(early, q > 1.0)
-    if any_lane(again):
-        for i in range(N):
-            between[i] = y[i] + delta[i]
-        rhs(real(t), between, p, offset(k, N))
-        q_2, count_2 = firk_filtered(
-            t, inverse, y, p, y_new, rtol, atol, offset(k, N), between, *WORK
-        )
-        q = select(again, q_2, q)
-        count = count + select(again, count_2, 0)
-    return q, count
-
-
-def firk_filtered(t, inverse, y, p, y_new, rtol, atol, slope, between, *WORK):
-    """Write the error estimate with the derivative ``slope`` at the start to ``delta``.
-
-    Returns the square of its norm, and the number of linear iterations.
-    """
+def firk_error(t, inverse, y, p, y_new, rtol, atol, k, between, *WORK):
+    """Return the square of the error norm, and the linear solver's code and iterations."""
     a = (1.0 / GAMMA) * inverse
     for i in range(N):
         delta[i] = a * total(ERROR[j] * w[j * N + i] for j in range(STAGES))
@@ -342,14 +321,14 @@ def firk_filtered(t, inverse, y, p, y_new, rtol, atol, slope, between, *WORK):
         for i in range(N):
             delta[i] = between[i]
     for i in range(N):
-        delta[i] = slope[i] + delta[i]
+        delta[i] = k[i] + delta[i]
     code, count = linear_solve(real(t), y, p, a, delta, *LINEAR)
     q = real(0.0)
     for i in range(N):
         size = larger(fabs(y[i]), fabs(y_new[i]))
         e = reciprocal(atol[i] + rtol[i] * size) * delta[i]
         q = q + e * e
-    return q * (1.0 / N), count
+    return q * (1.0 / N), code, count
 
 
 def prepare_dense(t, h, y, p, y_new, k, between, *WORK):
