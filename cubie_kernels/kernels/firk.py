@@ -29,8 +29,11 @@ _ITERATIONS_OF_A_FIXED_STEP = 25
 _KAPPA = 1e-3
 # A rate of convergence from which on the next step is no longer.
 _HIGH_RATE = 0.1
-# Of the error norm, so that steps without a rate take two iterations unless the first hits.
+# Instead of a rate that is not known: the first change must be next to nothing.
 _NO_RATE = 1e3
+# No rate is trusted that is less: after linear parts of a run, the first change may not be larger
+# than the tolerance.
+_LEAST_RATE = 1e-4
 _ROUNDING = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
 
 
@@ -56,6 +59,7 @@ def firk_constants(
         "LIMIT": _ITERATIONS + max(0, stages - 3) if adaptive else _ITERATIONS_OF_A_FIXED_STEP,
         "KAPPA": _KAPPA,
         "NO_RATE": _NO_RATE,
+        "LEAST_RATE": _LEAST_RATE,
         "HIGH_RATE": _HIGH_RATE,
         "POWER": tableau.error_power or tableau.order,
         "EXPONENT": 1.0 if filtered is None else filtered.exponent,
@@ -211,7 +215,7 @@ def firk_solve(t, h, inverse, y, p, kappa, active, trouble, k, between, *WORK):
     solves = integers(0)
     products = integers(0)
     # Before there is a rate, that of the last step serves, with some caution.
-    eta = larger(memory[1], real(ROUNDING))
+    eta = larger(memory[1], real(LEAST_RATE))
     eta = select(memory[0] == 0.0, NO_RATE, sqrt(eta) * sqrt(sqrt(eta)))
     norm = ratio = real(1.0)
     rate = real(0.0)
