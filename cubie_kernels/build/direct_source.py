@@ -118,6 +118,7 @@ def direct_source(
         "WEIGHTS": len(weights),
         "DENSE": dense,
         "DENSE_PAIR": dense_pair,
+        "FACTORS": made.sizes["lin_factors"],
         "GROWTH_LIMIT": made.sizes["lin_factors"] + epsilon**-0.25,
         "BACKWARD_ERROR": epsilon ** (2 / 3),
     }
@@ -126,7 +127,7 @@ def direct_source(
     sizes = {
         "lin_jacobian": len(rows),
         "lin_mark": 1,
-        "lin_scratch": 3 * n,
+        "lin_scratch": 4 * n + len(rows) + made.sizes["lin_factors"],
         "lin_dense": n * (n + 2) if dense else 0,
     }
     if pair:

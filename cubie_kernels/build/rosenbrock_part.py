@@ -18,11 +18,13 @@ def rosenbrock_part(
 ) -> tuple[Part, ...]:
     """Declare the scratch memory of a Rosenbrock step and return it and its linear solver."""
     system, states = config.system, len(config.system.states)
-    names = rosenbrock.rosenbrock_constants(tableau, states, not system.autonomous)
+    mass = system.mass
+    names = rosenbrock.rosenbrock_constants(
+        tableau, states, timed=not system.autonomous, mass=mass is not None
+    )
     rosenbrock.declare_rosenbrock(
         registry, states, tableau.stages, names["TIMED"], config.precision
     )
-    names |= {"MASS": system.mass is not None}
     names |= {"DERIVATIVES": "rosenbrock_stage_rhs", "ACCUMULATOR": "rosenbrock_accumulator"}
     functions = [rosenbrock.begin_runs, rosenbrock.take_step]
     if config.saves:
@@ -31,7 +33,7 @@ def rosenbrock_part(
     texts = []
     if names["TIMED"]:
         texts += [Text(system.derivative_source("time_derivative"), system.operations)]
-    if system.mass is not None:
-        texts += [Text(mass_source(states, system.mass), len(system.mass))]
+    if mass is not None:
+        texts += [Text(mass_source(states, mass), len(mass))]
     step = Part(names, tuple(functions), scratch, texts=tuple(texts))
     return (step, *linear_parts(config, registry))

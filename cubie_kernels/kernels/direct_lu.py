@@ -26,7 +26,16 @@ def linear_factor(
     lin_mark[0] = real(0.0)
     bad = negate(growth <= GROWTH_LIMIT)
     if any_lane(bad):
-        bad = linear_rescue(bad, a, lin_jacobian, lin_factors, lin_mark, lin_scratch, lin_dense)
+        # A copy: what a function that isn't inlined gets to see can't stay in registers.
+        spare = offset(lin_scratch, 4 * N)
+        for i in range(ENTRIES):
+            spare[i] = lin_jacobian[i]
+        for i in range(FACTORS):
+            spare[ENTRIES + i] = lin_factors[i]
+        bad, mark = linear_rescue(
+            bad, a, spare, offset(spare, ENTRIES), lin_scratch, lin_dense
+        )
+        lin_mark[0] = mark
     return bad
 
 
@@ -36,20 +45,25 @@ def linear_solve(
     """Replace ``b`` by the solution."""
     rescued = lin_mark[0] > 0.5
     if DENSE and any_lane(rescued):
-        dense_solve(direct_sizes(0), lin_dense, b, lin_scratch)
-    lu_solve(lin_factors, b)
-    if DENSE and any_lane(rescued):
+        rest = offset(lin_scratch, 3 * N)
+        for i in range(N):
+            rest[i] = b[i]
+        dense_solve(direct_sizes(0), lin_dense, rest, lin_scratch)
+        lu_solve(lin_factors, b)
         for i in range(N):
             b[i] = select(rescued, lin_scratch[i], b[i])
+    else:
+        lu_solve(lin_factors, b)
     return integers(0), integers(0)
 
 
-def linear_rescue(doubtful, a, j, w, mark, scratch, dense):
+def linear_rescue(doubtful, a, j, w, scratch, dense):
     """Look at factors that grew; return the lanes whose matrix is singular."""
     n = direct_sizes(0)
     x = scratch
     rest = offset(scratch, N)
     size = offset(scratch, 2 * N)
+    mark = real(0.0)
     trial_side(n, x, rest, size)
     lu_solve(w, x)
     less_matrix(a, j, x, rest, size)
@@ -63,9 +77,9 @@ def linear_rescue(doubtful, a, j, w, mark, scratch, dense):
         dense_solve(n, dense, rest, x)
         less_matrix(a, j, x, rest, size)
         singular = either(singular, wrong_rest(n, rest, size))
-        mark[0] = select(both(bad, negate(singular)), 1.0, mark[0])
+        mark = select(both(bad, negate(singular)), 1.0, mark)
         bad = both(bad, singular)
-    return bad
+    return bad, mark
 
 
 def pair_factor(

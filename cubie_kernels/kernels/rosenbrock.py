@@ -15,7 +15,9 @@ from cubie_kernels.methods.rosenbrock import RosenbrockTableau
 __all__ = ["declare_rosenbrock", "rosenbrock_constants"]
 
 
-def rosenbrock_constants(tableau: RosenbrockTableau, states: int, timed: bool) -> dict[str, Any]:
+def rosenbrock_constants(
+    tableau: RosenbrockTableau, states: int, timed: bool, mass: bool
+) -> dict[str, Any]:
     """Return the coefficients of a Rosenbrock method.
 
     A stage whose argument is that of the stage before it, or the start of the step, takes the
@@ -25,6 +27,12 @@ def rosenbrock_constants(tableau: RosenbrockTableau, states: int, timed: bool) -
     for s, first in enumerate(tableau.arguments):
         evaluated.append(first == s and s > 0)
         source.append(0 if first == 0 else 1)
+    # Where an argument is that of the stage before and its increment, only this is added.
+    rows = [row[:s] for s, row in enumerate(tableau.a)] + [tableau.m]
+    chained = [
+        s > 0 and evaluated[s - 1] and row == (*rows[s - 1], 1.0) and not mass
+        for s, row in enumerate(rows)
+    ]
     return {
         "N": states,
         "STAGES": tableau.stages,
@@ -40,8 +48,10 @@ def rosenbrock_constants(tableau: RosenbrockTableau, states: int, timed: bool) -
         "NODES": tableau.alpha_sums,
         "GAMMA_SUM": tableau.gamma_sums,
         "EVALUATED": tuple(evaluated),
+        "CHAINED": tuple(chained),
         "SOURCE": tuple(source),
         "ARGUMENT": tableau.arguments,
+        "MASS": mass,
         "TIMED": timed and any(tableau.gamma_sums),
         "DENSE": () if tableau.dense is None else tableau.dense.bend,
         "DENSE_DEGREE": 0 if tableau.dense is None else len(tableau.dense.bend),
@@ -104,7 +114,10 @@ def take_step(
                 record("stage_state", y, stage=s)
         if EVALUATED[s]:
             for i in range(N):
-                y_new[i] = y[i] + total(STAGE_A[s][j] * u[j * N + i] for j in range(s))
+                if CHAINED[s]:
+                    y_new[i] = y_new[i] + u[(s - 1) * N + i]
+                else:
+                    y_new[i] = y[i] + total(STAGE_A[s][j] * u[j * N + i] for j in range(s))
             rhs(real(t + wide(NODES[s] * h)), y_new, p, offset(k, N))
             if RECORDS:
                 for r in unroll(range(STAGES)):
@@ -134,7 +147,10 @@ def take_step(
             record("linear_iterations", count, stage=s)
     q = real(0.0)
     for i in range(N):
-        y_new[i] = y[i] + total(WEIGHTS[j] * u[j * N + i] for j in range(STAGES))
+        if CHAINED[STAGES]:
+            y_new[i] = y_new[i] + u[(STAGES - 1) * N + i]
+        else:
+            y_new[i] = y[i] + total(WEIGHTS[j] * u[j * N + i] for j in range(STAGES))
         if ERROR:
             size = larger(fabs(y[i]), fabs(y_new[i]))
             e = reciprocal(atol[i] + rtol[i] * size) * total(
