@@ -323,7 +323,7 @@ def test_the_page_shows_what_is_printed(capsys):
     code, shown = (
         re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("python", "text")
     )
-    assert len(code) == len(shown) == 2
+    assert len(code) == len(shown) == 3
     namespace: dict = {}
     for block, wanted in zip(code, shown, strict=True):
         exec(block, namespace)
