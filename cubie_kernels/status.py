@@ -69,6 +69,13 @@ class Status(IntEnum):
         "there may be none.",
     )
 
+    WORKER_LOST = (
+        10,
+        "The run killed every process that began it, in a sweep on workers.",
+        "Compute it alone with Solver and look at how the process ends: out of memory, or a fault "
+        "in compiled code or a driver.",
+    )
+
     def __new__(cls, value: int, sentence: str, remedy: str) -> Status:
         """Make the integer member and attach its texts."""
         member = int.__new__(cls, value)
