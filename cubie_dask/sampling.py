@@ -6,15 +6,22 @@ same values come out however the sequence is cut into blocks.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from itertools import pairwise
+
 import numpy as np
 
 __all__ = ["SAMPLERS", "latin_hypercube", "sobol", "uniform"]
 
 _ROUNDS = 8
+_LOW_BITS = 12
 
 
 def sobol(start: int, stop: int, dimensions: int, total: int, seed: int) -> np.ndarray:
     """Return a block of the scrambled Sobol sequence of ``scipy.stats.qmc``.
+
+    The time does not depend on where the block starts. In the bits of a point's index the sequence
+    is linear over exclusive-or, so that a point is that of its high bits and that of its low ones.
 
     Parameters
     ----------
@@ -23,7 +30,7 @@ def sobol(start: int, stop: int, dimensions: int, total: int, seed: int) -> np.n
     dimensions : int
         Number of coordinates of a point.
     total : int
-        Number of points of the whole sequence; more than 2**30 raises the number of bits.
+        Number of points of the whole sequence: above 2**30 they have 52 bits and not 30.
     seed : int
         Seed of the scrambling.
 
@@ -36,20 +43,48 @@ def sobol(start: int, stop: int, dimensions: int, total: int, seed: int) -> np.n
     ----------
     Joe and Kuo, SIAM J. Sci. Comput. 30 (2008); Owen scrambling as in ``scipy.stats.qmc.Sobol``.
     """
+    bits = 30 if total <= 1 << 30 else 52
+    first, basis = _sobol_basis(dimensions, bits, seed)
+    low = min(_LOW_BITS, max(0, (stop - start).bit_length() - 1))
+    table = first[:, None]
+    for power in range(low):
+        table = np.concatenate([table, table ^ basis[:, power, None]], axis=1)
+    heads = np.arange(start >> low, ((stop - 1) >> low) + 1, dtype=np.uint64)
+    high = np.zeros((dimensions, len(heads)), np.uint64)
+    for power in range(low, bits):
+        is_set = (heads >> np.uint64(power - low)) & np.uint64(1)
+        high ^= basis[:, power, None] * is_set
+    # As the 52 bits behind the point of a float64, with the exponent of 1.
+    high = (high << np.uint64(52 - bits)) | np.uint64(0x3FF << 52)
+    whole = high[:, :, None] ^ (table << np.uint64(52 - bits))[:, None, :]
+    skipped = start - (int(heads[0]) << low)
+    floats = whole.view(np.float64).reshape(dimensions, -1)
+    return floats[:, skipped : skipped + stop - start] - 1.0
+
+
+@lru_cache(maxsize=4)
+def _sobol_basis(dimensions: int, bits: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return point 0 and, for each power of two, what that bit of the index changes.
+
+    SciPy's engine goes from point to point by one of its direction numbers, which is chosen by how
+    many points it has made: told of another number of them, it shows another of these.
+
+    Returns
+    -------
+    first, basis : numpy.ndarray
+        Shapes (dimensions,) and (dimensions, bits), as integers in units of ``2**-bits``.
+    """
     from scipy.stats import qmc
 
-    bits = 30 if total <= 1 << 30 else 62
     engine = qmc.Sobol(dimensions, scramble=True, bits=bits, rng=np.random.default_rng(seed))
     points = []
-    if start == 0:
-        # One point on its own: a first draw of another size than a power of two warns.
-        points.append(engine.random(1))
-        start = 1
-    else:
-        engine.fast_forward(start)
-    if stop > start:
-        points.append(engine.random(stop - start))
-    return np.ascontiguousarray(np.concatenate(points).T)
+    for made in (0, *(1 << power for power in range(bits))):
+        engine.num_generated = made
+        # Exact: 52 bits are fewer than those of a float64.
+        points.append((engine.random(1)[0] * 2.0**bits).astype(np.uint64))
+    directions = [before ^ after for before, after in pairwise(points)]
+    changes = [directions[0], *(a ^ b for a, b in pairwise(directions))]
+    return points[0], np.stack(changes, axis=1)
 
 
 def uniform(start: int, stop: int, dimensions: int, total: int, seed: int) -> np.ndarray:

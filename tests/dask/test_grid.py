@@ -11,6 +11,7 @@ from scipy.stats import qmc
 
 from cubie_dask.errors import GridError
 from cubie_dask.grid import Block, Grid
+from cubie_dask.sampling import sobol
 from cubie_kernels.errors import InputError
 
 KINDS = ("sobol", "latin-hypercube", "uniform")
@@ -62,6 +63,41 @@ def test_sobol_is_scipys_sequence():
     got = values(Grid.sample(64, a=(0, 1), b=(0, 1), seed=5))
     engine = qmc.Sobol(2, scramble=True, rng=np.random.default_rng(5))
     np.testing.assert_array_equal(np.column_stack([got["a"], got["b"]]), engine.random(64))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    start=st.integers(0, 10**6),
+    length=st.integers(1, 20_000),
+    d=st.integers(1, 12),
+    seed=st.integers(0, 2**63),
+)
+def test_sobol_blocks_are_scipys(start, length, d, seed):
+    engine = qmc.Sobol(d, scramble=True, rng=np.random.default_rng(seed))
+    expected = [engine.random(1)]
+    if start > 1:
+        engine.fast_forward(start - 1)
+    expected.append(engine.random(length))
+    got = sobol(start, start + length, d, 2**30, seed)
+    np.testing.assert_array_equal(got.T, np.concatenate(expected)[-length:])
+
+
+def test_sobol_points_near_a_billion_are_scipys():
+    engine = qmc.Sobol(3, scramble=True, rng=np.random.default_rng(4)).fast_forward(10**9 - 50)
+    np.testing.assert_array_equal(sobol(10**9 - 50, 10**9, 3, 10**9, 4).T, engine.random(50))
+
+
+def test_sobol_points_beyond_a_billion_are_scipys():
+    # More than 2**30 points need more bits. SciPy can't go that far in them, so from the start on,
+    # and beyond by what makes points of a sequence net: one in each of the 2**k slices.
+    engine = qmc.Sobol(2, scramble=True, bits=52, rng=np.random.default_rng(4))
+    total = 2**40
+    np.testing.assert_array_equal(sobol(0, 2**16, 2, total, 4).T, engine.random(2**16))
+    for start in (2**33, 5 * 2**36, total - 2**12):
+        points = sobol(start, start + 2**12, 2, total, 4)
+        for row in points:
+            np.testing.assert_array_equal(np.sort(np.floor(row * 2**12)), np.arange(2**12))
+        assert len(np.unique(points)) == points.size
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 1000, 4097])
