@@ -67,19 +67,15 @@ def test_sobol_is_scipys_sequence():
 
 @settings(max_examples=25, deadline=None)
 @given(
-    start=st.integers(0, 10**6),
+    start=st.integers(1, 10**6),
     length=st.integers(1, 20_000),
     d=st.integers(1, 12),
     seed=st.integers(0, 2**63),
 )
 def test_sobol_blocks_are_scipys(start, length, d, seed):
-    engine = qmc.Sobol(d, scramble=True, rng=np.random.default_rng(seed))
-    expected = [engine.random(1)]
-    if start > 1:
-        engine.fast_forward(start - 1)
-    expected.append(engine.random(length))
+    engine = qmc.Sobol(d, scramble=True, rng=np.random.default_rng(seed)).fast_forward(start)
     got = sobol(start, start + length, d, 2**30, seed)
-    np.testing.assert_array_equal(got.T, np.concatenate(expected)[-length:])
+    np.testing.assert_array_equal(got.T, engine.random(length))
 
 
 def test_sobol_points_near_a_billion_are_scipys():
