@@ -9,6 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cubie_dask.cluster import connect as connect
+    from cubie_dask.cluster import cuda_cluster as cuda_cluster
+    from cubie_dask.cluster import local_cluster as local_cluster
+    from cubie_dask.cluster import slurm_cluster as slurm_cluster
+    from cubie_dask.encryption import TlsFiles as TlsFiles
+    from cubie_dask.encryption import write_tls_files as write_tls_files
+    from cubie_dask.errors import CapacityError as CapacityError
     from cubie_dask.errors import ChangedSweepError as ChangedSweepError
     from cubie_dask.errors import ChunkError as ChunkError
     from cubie_dask.errors import ClusterError as ClusterError
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
     from cubie_dask.sweep import Sweep as Sweep
 
 _HOMES = {
+    "CapacityError": "errors",
     "ChangedSweepError": "errors",
     "ChunkError": "errors",
     "ClusterError": "errors",
@@ -44,11 +52,17 @@ _HOMES = {
     "Quantiles": "statistics",
     "Report": "report",
     "Sweep": "sweep",
+    "TlsFiles": "encryption",
+    "connect": "cluster",
+    "cuda_cluster": "cluster",
     "ensemble_statistics": "statistics",
+    "local_cluster": "cluster",
     "open_sweep": "store",
+    "slurm_cluster": "cluster",
     "sweep_report": "report",
     "to_netcdf": "export",
     "to_parquet": "export",
+    "write_tls_files": "encryption",
 }
 
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -19,6 +19,7 @@ FILE_LINES = 400
 FUNCTION_LINES = 60
 KERNEL_LINES = 120
 ARGUMENTS = 6
+DASK_USERS = ("cluster", "dask_executor", "lazy", "statistics")
 LANE_SOURCE = ("cubie_kernels/kernels/", "cubie_kernels/lane/")
 # A declaration of the buffer registry: all that there is to say of a buffer.
 MORE_ARGUMENTS = {"cubie_kernels/buffers/registry.py register"}
@@ -162,7 +163,7 @@ def test_dask_is_known_in_few_places():
         for _, name in imported(path)
         if name.split(".")[0] == "dask"
     }
-    assert users <= {f"cubie_dask/{name}.py" for name in ("dask_executor", "lazy", "statistics")}
+    assert users <= {f"cubie_dask/{name}.py" for name in DASK_USERS}
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from cubie_kernels.version import __version__
 
 __all__ = ["main"]
 
+_Add = Callable[[str, str], argparse.ArgumentParser]
 _STOPS = (ChunkError, ClusterError, StorageFullError)
 
 
@@ -94,7 +95,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cubie-dask {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
 
-    run = commands.add_parser("run", help="compute what the store lacks", **layout)
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, **layout)
+
+    for add_command in (_add_run, _add_plan, _add_status, _add_export, _add_tls):
+        add_command(add)
+    return parser
+
+
+def _add_run(add: _Add) -> None:
+    run = add("run", "compute what the store lacks")
     run.set_defaults(command=_run)
     _add_file(run)
     run.add_argument("--threads", type=_positive, metavar="N", help="threads of each task's kernel")
@@ -107,28 +117,49 @@ def _parser() -> argparse.ArgumentParser:
         "--workers", type=_positive, metavar="N", help="start N processes on this machine"
     )
     run.add_argument(
+        "--tls", type=Path, metavar="DIR", help="certificates for that cluster, from cubie-dask tls"
+    )
+    run.add_argument(
+        "--insecure", action="store_true", help="use a cluster on a network without encryption"
+    )
+    run.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the results into a PNG, SVG or PDF file"
     )
     run.add_argument("--quiet", action="store_true", help="print errors only")
 
-    plan = commands.add_parser("plan", help="show size and cost without computing", **layout)
+
+def _add_plan(add: _Add) -> None:
+    plan = add("plan", "show size and cost without computing")
     plan.set_defaults(command=_plan)
     _add_file(plan)
 
-    status = commands.add_parser("status", help="show how far a sweep is", **layout)
+
+def _add_status(add: _Add) -> None:
+    status = add("status", "show how far a sweep is")
     status.set_defaults(command=_status)
-    status.add_argument("store", type=Path, metavar="STORE", help="the store of a sweep")
+    _add_store(status)
     status.add_argument("--json", action="store_true", help="print one JSON object")
 
-    export = commands.add_parser("export", help="write a store into one other file", **layout)
+
+def _add_export(add: _Add) -> None:
+    export = add("export", "write a store into one other file")
     export.set_defaults(command=_export)
-    export.add_argument("store", type=Path, metavar="STORE", help="the store of a sweep")
+    _add_store(export)
     export.add_argument("path", type=Path, metavar="PATH", help="the file to write")
     export.add_argument(
         "--format", choices=["netcdf", "parquet"], help="default: what the ending of PATH names"
     )
     export.add_argument("--overwrite", action="store_true", help="replace a file that is there")
-    return parser
+
+
+def _add_tls(add: _Add) -> None:
+    tls = add("tls", "make certificates for a cluster")
+    tls.set_defaults(command=_tls)
+    tls.add_argument("folder", type=Path, metavar="DIR", help="the folder to make")
+
+
+def _add_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", type=Path, metavar="STORE", help="the store of a sweep")
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:
@@ -167,3 +198,10 @@ def _export(given: argparse.Namespace) -> Exit:
     from cubie_dask.cli.exporting import export
 
     return export(given.store, given.path, given.format, given.overwrite)
+
+
+def _tls(given: argparse.Namespace) -> Exit:
+    from cubie_dask.encryption import write_tls_files
+
+    write_tls_files(given.folder)
+    return Exit.COMPLETE

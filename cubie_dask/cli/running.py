@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cubie_dask.cli.exits import Exit, exit_of
 from cubie_dask.cli.output import say
 from cubie_dask.cli.showing import store_of
 from cubie_dask.cli.sweep_file import read_sweep_file
-from cubie_dask.errors import ClusterError
+from cubie_dask.encryption import TlsFiles
 from cubie_dask.progress import Event, Listener, SweepStarted, listener_for
 from cubie_kernels.errors import InputError
 
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["run"]
-
-_PATIENCE_SECONDS = 30
 
 
 class _Told:
@@ -74,70 +70,24 @@ def run(given: argparse.Namespace) -> Exit:
 @contextmanager
 def _cluster(given: argparse.Namespace) -> Iterator[Client | None]:
     """Connect to the cluster that the arguments name, or start one; None for this process."""
-    if given.workers is None and given.address is None and given.scheduler_file is None:
+    beyond = given.address is not None or given.scheduler_file is not None
+    if not beyond and (given.tls is not None or given.insecure):
+        raise InputError("--tls and --insecure are for --scheduler-file or --address.")
+    if given.workers is None and not beyond:
         yield None
         return
+    from cubie_dask.cluster import connect, local_cluster
+
     # Workers that go away are told of by the sweep itself.
     logging.getLogger("distributed").setLevel(logging.ERROR)
     if given.workers is not None:
-        with _local_cluster(given.workers) as client:
+        with local_cluster(given.workers) as client:
             yield client
         return
-    with _connected(given.address or _address_in(given.scheduler_file)) as client:
+    with connect(
+        given.address,
+        scheduler_file=given.scheduler_file,
+        security=None if given.tls is None else TlsFiles.in_folder(given.tls).security(),
+        insecure=given.insecure,
+    ) as client:
         yield client
-
-
-@contextmanager
-def _local_cluster(workers: int) -> Iterator[Client]:
-    """Start worker processes that Ctrl-C passes by: this process stops them in order."""
-    import signal
-    from multiprocessing import resource_tracker
-
-    from distributed import Client, LocalCluster
-
-    # Started later, it would let the signal through again.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    with cluster, Client(cluster) as client:
-        yield client
-
-
-def _address_in(path: Path) -> str:
-    """Return the address in a scheduler file."""
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["address"])
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise InputError(
-            f"The scheduler file {path} can't be used ({fault}). A cluster writes it: dask "
-            "scheduler --scheduler-file FILE, then dask worker --scheduler-file FILE."
-        ) from fault
-
-
-def _connected(address: str) -> Client:
-    from distributed import Client
-    from distributed.comm.addressing import get_address_host_port, normalize_address
-
-    try:
-        get_address_host_port(normalize_address(address), strict=True)
-    except (ValueError, NotImplementedError) as fault:
-        raise InputError(
-            f"{address!r} is no address of a scheduler ({fault}). It is written "
-            "tcp://127.0.0.1:8786."
-        ) from fault
-    try:
-        return Client(address, timeout=_PATIENCE_SECONDS, set_as_default=False)
-    except OSError as fault:
-        raise ClusterError(
-            f"No scheduler answers at {address} ({fault}): start the cluster, then give the same "
-            "command again."
-        ) from fault
