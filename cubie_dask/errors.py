@@ -4,15 +4,17 @@
 
     CubieError
     ├── InputError (ValueError)               from cubie_kernels: an argument is not usable
-    │   └── GridError                         a grid that cannot be laid out
+    │   ├── GridError                         a grid that cannot be laid out
+    │   └── CapacityError                     a sweep too large for what it is given
     └── SweepError (RuntimeError)             a sweep that cannot go on
         ├── StoreError                        the store is not there, not ours, or damaged
-        │   └── ChangedSweepError             the store holds another sweep; names the field
+        │   ├── ChangedSweepError             the store holds another sweep; names the field
+        │   └── StoreBusyError                another process makes it or computes it
         ├── StorageFullError                  no room left; what is written stays usable
         ├── ChunkError                        a chunk failed, more often than is retried
         └── ClusterError                      the cluster has no workers, or went away
     KeyboardInterrupt
-    └── SweepInterrupted                      Ctrl-C; what is written stays usable
+    └── SweepInterrupted                      Ctrl-C, SIGTERM or max_time; what is written stays
 
 All messages say what was given, what is legal and what to do.
 """
@@ -22,11 +24,13 @@ from __future__ import annotations
 from cubie_kernels.errors import CubieError, InputError
 
 __all__ = [
+    "CapacityError",
     "ChangedSweepError",
     "ChunkError",
     "ClusterError",
     "GridError",
     "StorageFullError",
+    "StoreBusyError",
     "StoreError",
     "SweepError",
     "SweepInterrupted",
@@ -35,6 +39,10 @@ __all__ = [
 
 class GridError(InputError):
     """A grid that cannot be laid out as asked."""
+
+
+class CapacityError(InputError):
+    """A sweep that is too large for its disk, its workers' memory, or its store."""
 
 
 class SweepError(CubieError, RuntimeError):
@@ -64,6 +72,10 @@ class ChangedSweepError(StoreError):
         return str(self.args[0])
 
 
+class StoreBusyError(StoreError):
+    """A store that another process makes or computes just now."""
+
+
 class StorageFullError(SweepError):
     """The file system of the store has no room left."""
 
@@ -77,4 +89,4 @@ class ClusterError(SweepError):
 
 
 class SweepInterrupted(KeyboardInterrupt):
-    """Ctrl-C during a sweep; every finished chunk is kept."""
+    """A sweep stopped by Ctrl-C, SIGTERM or its time limit; every finished chunk is kept."""
