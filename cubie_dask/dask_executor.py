@@ -22,15 +22,15 @@ _PATIENCE_SECONDS = 60
 class DaskExecutor:
     """Keeps a small window of chunks on a cluster, which follows workers as they come and go.
 
-    Tasks carry the store's path and a few numbers; they write results themselves and return a
+    Tasks carry the store's URL and a few numbers; they write results themselves and return a
     record. The kernel's threads are shared out so that the tasks of a machine use each core once.
 
     Parameters
     ----------
     client : distributed.Client
         The cluster.
-    path : str
-        The store, a path that means the same on all workers.
+    url : str
+        The store, a path or URL that means the same on all workers.
     run_id : str
         Name of this pass over the sweep. It is part of each task's key, since a scheduler returns
         what it has when it meets a key again.
@@ -43,10 +43,10 @@ class DaskExecutor:
         If the client is not connected, or no worker comes within a minute.
     """
 
-    def __init__(self, client: Client, path: str, run_id: str, threads: int | None = None) -> None:
+    def __init__(self, client: Client, url: str, run_id: str, threads: int | None = None) -> None:
         # Any: a client's methods are typed as if each might be a coroutine.
         self._client: Any = client
-        self._path, self._run_id = path, run_id
+        self._url, self._run_id = url, run_id
         self._tasks: dict[Any, tuple[int, int]] = {}
         self._slots, self._seen = 1, float("-inf")
         try:
@@ -75,7 +75,7 @@ class DaskExecutor:
         """Send a chunk to the cluster."""
         future = self._client.submit(
             run_chunk,
-            self._path,
+            self._url,
             self._run_id,
             chunk,
             attempt,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cubie_dask.plan import Plan
+from cubie_dask.storage import StorePath
 from cubie_dask.store import open_sweep
 from cubie_kernels.errors import InputError
 from cubie_kernels.labels import free_name
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["to_netcdf", "to_parquet"]
 
 
-def to_netcdf(
-    store: str | os.PathLike[str], path: str | os.PathLike[str], *, overwrite: bool = False
-) -> Path:
+def to_netcdf(store: StorePath, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write the results of a sweep into one netCDF-4 file.
 
     The file has the variables, coordinates and attributes of `open_sweep`'s dataset, compressed
@@ -35,8 +34,8 @@ def to_netcdf(
 
     Parameters
     ----------
-    store : path
-        The store of a sweep, finished or not.
+    store : path or str
+        The store of a sweep, finished or not: a path or a URL.
     path : path
         The file to write.
     overwrite : bool, default False
@@ -76,9 +75,7 @@ def to_netcdf(
     return Path(path)
 
 
-def to_parquet(
-    store: str | os.PathLike[str], path: str | os.PathLike[str], *, overwrite: bool = False
-) -> Path:
+def to_parquet(store: StorePath, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write the results of a sweep into one Parquet file, one row for each run and save time.
 
     The columns are ``run`` (its number in the grid, the last dimension fastest), the swept values,
@@ -127,7 +124,7 @@ def to_parquet(
     return Path(path)
 
 
-def _opened(store: str | os.PathLike[str]) -> tuple[xr.Dataset, Plan]:
+def _opened(store: StorePath) -> tuple[xr.Dataset, Plan]:
     dataset = open_sweep(store, chunks=None)
     # That marks a store with a ledger, which the file is not.
     dataset.attrs.pop("cubie_format")

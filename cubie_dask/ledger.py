@@ -1,27 +1,23 @@
 """One small file for each finished chunk: what a resumed sweep trusts.
 
 The records lie in ``status/ledger`` inside the store. Zarr looks for nothing within the folder of
-an array but its own chunks, so neither it nor xarray sees them.
+an array but its own chunks, so neither it nor xarray sees them. A record is named by the place of
+its chunk along each dimension, ``3-0-5.json``, which stays when a dimension is made longer.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import uuid
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 
 from cubie_dask.errors import StoreError
+from cubie_dask.storage import Storage
 
-__all__ = [
-    "Record",
-    "finished",
-    "read_records",
-    "sweep_leftovers",
-    "write_atomically",
-    "write_record",
-]
+__all__ = ["Ledger", "Record"]
+
+_CHECK = b',"check":'
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class Record:
     bytes : int
         Size of what was written, before compression.
     crc32 : int
-        Checksum over the bytes of all written arrays, in the order of writing.
+        Checksum over the bytes of all written arrays before compression, in the order of writing.
     attempt : int
         1 unless the chunk had failed before.
     worker : str
@@ -68,65 +64,107 @@ class Record:
     version: str
 
 
-def finished(folder: Path) -> set[int]:
-    """Return the numbers of all finished chunks, from the names of the records alone."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries]
-    except FileNotFoundError:
-        return set()
-    return {int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit()}
+@dataclass(frozen=True)
+class Ledger:
+    """The records of a store.
 
-
-def read_records(folder: Path) -> list[Record]:
-    """Return all records in the order of their chunks.
-
-    Raises
-    ------
-    StoreError
-        If a record is damaged.
+    Parameters
+    ----------
+    storage : Storage
+        Where they are.
+    folder : str
+        In which folder.
+    counts : tuple of int
+        Number of chunks along each dimension.
     """
+
+    storage: Storage
+    folder: str
+    counts: tuple[int, ...]
+
+    def name(self, chunk: int) -> str:
+        """Return the name of a chunk's record, the folder included."""
+        place: list[int] = []
+        for count in reversed(self.counts):
+            chunk, along = divmod(chunk, count)
+            place.append(along)
+        return f"{self.folder}/{'-'.join(map(str, reversed(place)))}.json"
+
+    def finished(self) -> set[int]:
+        """Return the numbers of all finished chunks, from the names of the records alone."""
+        found = (self._chunk(name) for name in self.storage.names(self.folder))
+        return {chunk for chunk in found if chunk is not None}
+
+    def read(self, chunks: Iterable[int]) -> Iterator[tuple[int, Record | StoreError]]:
+        """Return the records of some chunks, or what is wrong with them; without those that lack.
+
+        Parameters
+        ----------
+        chunks : iterable of int
+            The chunks.
+        """
+        named = {self.name(chunk): chunk for chunk in chunks}
+        for name, data in self.storage.read_all(named):
+            try:
+                yield named[name], _decoded(data, named[name])
+            except (ValueError, TypeError, AttributeError) as fault:
+                yield (
+                    named[name],
+                    StoreError(
+                        f"The record {name} of {self.storage} is damaged ({fault}). Delete it and "
+                        "run the sweep again: that chunk is computed anew."
+                    ),
+                )
+
+    def records(self) -> list[Record]:
+        """Return all records in the order of their chunks.
+
+        Raises
+        ------
+        StoreError
+            If a record is damaged.
+        """
+        records: list[Record] = []
+        for _, record in self.read(sorted(self.finished())):
+            if isinstance(record, StoreError):
+                raise record
+            records.append(record)
+        return records
+
+    def write(self, record: Record) -> None:
+        """Add a record; from then on its chunk counts as finished."""
+        self.storage.write(self.name(record.chunk), _encoded(record))
+
+    def delete(self, chunk: int) -> None:
+        """Take a record away; from then on its chunk is to be computed."""
+        self.storage.delete(self.name(chunk))
+
+    def _chunk(self, name: str) -> int | None:
+        """Return the chunk that a file is the record of."""
+        stem, dot, kind = name.rpartition(".")
+        parts = stem.split("-")
+        if not dot or kind != "json" or len(parts) != len(self.counts):
+            return None
+        chunk = 0
+        for part, count in zip(parts, self.counts, strict=True):
+            if not part.isdecimal() or (along := int(part)) >= count:
+                return None
+            chunk = chunk * count + along
+        return chunk
+
+
+def _encoded(record: Record) -> bytes:
+    """Return a record as JSON with a checksum of its own; the chunk is in the name."""
+    content = asdict(record)
+    del content["chunk"]
+    text = json.dumps(content, separators=(",", ":")).encode()[:-1]
+    return text + _CHECK + b"%d}" % zlib.crc32(text)
+
+
+def _decoded(data: bytes, chunk: int) -> Record:
+    text, found, check = data.rpartition(_CHECK)
+    if not found or check != b"%d}" % zlib.crc32(text):
+        raise ValueError("its checksum is wrong")
+    content = json.loads(text + b"}")
     known = {field.name for field in fields(Record)}
-    records = []
-    for chunk in sorted(finished(folder)):
-        path = folder / f"{chunk}.json"
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            records.append(Record(**{k: v for k, v in data.items() if k in known}))
-        except (ValueError, TypeError, AttributeError) as fault:
-            raise StoreError(
-                f"The record {path} is damaged ({fault}). Delete it and run the sweep again: that "
-                "chunk is computed anew."
-            ) from fault
-    return records
-
-
-def write_record(folder: Path, record: Record) -> None:
-    """Add a record; from then on its chunk counts as finished."""
-    text = json.dumps(asdict(record), separators=(",", ":"))
-    write_atomically(folder / f"{record.chunk}.json", text)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file so that any reader, at any time, sees the old or the new one whole."""
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def sweep_leftovers(store: Path) -> int:
-    """Delete partly written files of processes that were killed, and return their number."""
-    count = 0
-    for folder, _, names in os.walk(store):
-        for name in names:
-            if name.endswith(".partial"):
-                Path(folder, name).unlink(missing_ok=True)
-                count += 1
-    return count
+    return Record(chunk, **{k: v for k, v in content.items() if k in known})

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cubie_dask.plan import Plan
+from cubie_dask.storage import Storage, StorePath
 from cubie_dask.store import SweepStore, open_store, open_sweep
 from cubie_kernels.status import Status
 
@@ -24,8 +23,8 @@ class Report:
 
     Attributes
     ----------
-    path : Path
-        The store.
+    store : str
+        The store: an absolute path or a URL.
     name : str
         Name of the model.
     plan : Plan
@@ -44,7 +43,7 @@ class Report:
         When the last chunk was finished, in UTC.
     """
 
-    path: Path
+    store: str
     name: str
     plan: Plan
     chunks: int
@@ -62,13 +61,13 @@ class Report:
 
     def dataset(self) -> xr.Dataset:
         """Return the results as a labelled dataset; see `open_sweep`."""
-        return open_sweep(self.path)
+        return open_sweep(self.store)
 
     def __str__(self) -> str:
         """Return the report as text."""
         lines = [
             f"{'Complete' if self.complete else 'Incomplete'} sweep of {self.name}: "
-            f"{self.chunks:,} of {self.plan.chunks:,} chunks in {self.path}"
+            f"{self.chunks:,} of {self.plan.chunks:,} chunks in {self.store}"
         ]
         for status, count in sorted(self.statuses.items()):
             lines.append(f"{count:>15,}  {status.name.lower():<15} {status.sentence}")
@@ -81,7 +80,7 @@ class Report:
         return "\n".join(lines)
 
 
-def sweep_report(path: str | os.PathLike[str]) -> Report:
+def sweep_report(store: StorePath | Storage) -> Report:
     """Return how far the sweep in a store is; another process may be at work on it.
 
     Raises
@@ -89,7 +88,7 @@ def sweep_report(path: str | os.PathLike[str]) -> Report:
     StoreError
         If there is no store, or it is not one of a sweep, or a record is damaged.
     """
-    return report_of(open_store(path))
+    return report_of(open_store(store))
 
 
 def report_of(opened: SweepStore) -> Report:
@@ -102,7 +101,7 @@ def report_of(opened: SweepStore) -> Report:
     if missing:
         counts[Status.NOT_RUN.name] += missing
     return Report(
-        path=opened.path,
+        store=opened.storage.url,
         name=opened.recipe.solver.system.name,
         plan=plan,
         chunks=len(records),

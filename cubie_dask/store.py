@@ -9,12 +9,10 @@ What the sweep was made of lies in the group's attributes as text.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,18 +20,26 @@ import numpy as np
 from cubie_dask.errors import StoreError
 from cubie_dask.grid import Block, ProductGrid, SampleGrid
 from cubie_dask.labelled import results, variables
-from cubie_dask.ledger import Record, finished, read_records
+from cubie_dask.ledger import Ledger, Record
 from cubie_dask.plan import Plan
 from cubie_dask.recipe import Recipe
+from cubie_dask.storage import Storage, StorePath, open_storage
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from cubie_kernels.run.batch import Column, Outcome
 
-__all__ = ["SweepStore", "create_store", "open_store", "open_sweep", "read_attributes"]
+__all__ = [
+    "SweepStore",
+    "create_store",
+    "open_store",
+    "open_sweep",
+    "prepare_store",
+    "read_attributes",
+]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -42,30 +48,35 @@ class SweepStore:
 
     Attributes
     ----------
-    path : Path
-        Its folder.
+    storage : Storage
+        Where its files are.
     recipe : Recipe
         The sweep it holds.
     arrays : dict of str to zarr.Array
         Its arrays by name.
     """
 
-    path: Path
+    storage: Storage
     recipe: Recipe
     arrays: dict[str, Any]
 
     @property
-    def ledger(self) -> Path:
-        """The folder of the records."""
-        return self.path / self.recipe.names["status"] / "ledger"
+    def folder(self) -> str:
+        """The folder of what isn't zarr's: names given to `storage` begin with it and a slash."""
+        return self.recipe.names["status"]
+
+    @property
+    def ledger(self) -> Ledger:
+        """The records."""
+        return Ledger(self.storage, f"{self.folder}/ledger", self.recipe.plan.counts)
 
     def finished(self) -> set[int]:
         """Return the numbers of all finished chunks."""
-        return finished(self.ledger)
+        return self.ledger.finished()
 
     def records(self) -> list[Record]:
         """Return the records of all finished chunks."""
-        return read_records(self.ledger)
+        return self.ledger.records()
 
     def write(self, block: Block, columns: dict[str, Column], outcome: Outcome) -> tuple[int, int]:
         """Write the results of a block of runs, its status last.
@@ -93,63 +104,73 @@ class SweepStore:
         yield from results(recipe, outcome)
 
 
-def create_store(path: Path, recipe: Recipe) -> None:
+def prepare_store(store: StorePath | Storage, recipe: Recipe) -> SweepStore:
+    """Make a store if there is none, check that it is one of this sweep, and open it.
+
+    Raises
+    ------
+    StoreError
+        As `open_store` does; or if another process is making the store just now.
+    ChangedSweepError
+        If it is one of another sweep.
+    """
+    storage = open_storage(store)
+    with _reached(storage):
+        is_vacant = storage.vacant()
+    if is_vacant:
+        create_store(storage, recipe)
+    recipe.check_same(read_attributes(storage), str(storage))
+    return open_store(storage)
+
+
+def create_store(store: StorePath | Storage, recipe: Recipe) -> None:
     """Make a store with all its metadata and no results, in one step that others see as whole.
 
     Raises
     ------
     StoreError
-        If there is something at the path already.
+        If there is something already.
     """
     import zarr
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    build = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        group = zarr.create_group(str(build), zarr_format=3, attributes=_attributes(recipe))
+    with open_storage(store).making() as made:
+        group = zarr.create_group(made, zarr_format=3)
         _add_coordinates(group, recipe)
         _add_variables(group, recipe)
-        (build / recipe.names["status"] / "ledger").mkdir()
-        # A rename replaces an empty folder and nothing else.
-        os.rename(build, path)
-    except OSError as fault:
-        if path.exists() and any(path.iterdir()):
-            raise StoreError(f"{path} was made by another process meanwhile.") from fault
-        raise
-    finally:
-        shutil.rmtree(build, ignore_errors=True)
+        # Last, since these make it a store of a sweep.
+        group.attrs.put(_attributes(recipe))
 
 
-def open_store(path: str | os.PathLike[str]) -> SweepStore:
+def open_store(store: StorePath | Storage) -> SweepStore:
     """Open the store of a sweep for reading its records or writing its chunks.
 
     Raises
     ------
     StoreError
-        If there is no store, it is not one of a sweep, or of a later format than is known here.
+        If there is no store, it is not one of a sweep, or of another format than is known here.
     """
     import zarr
 
-    path = Path(path)
-    attributes = read_attributes(path)
+    storage = open_storage(store)
+    attributes = read_attributes(storage)
     found = attributes.get("cubie_format")
     if found != _FORMAT:
         raise StoreError(
-            f"The store {path} has format {found!r}, and this version knows {_FORMAT}: open it "
+            f"The store {storage} has format {found!r}, and this version knows {_FORMAT}: open it "
             "with the version that made it."
         )
-    group = zarr.open_group(str(path), mode="r+", zarr_format=3, use_consolidated=False)
+    group = zarr.open_group(storage.zarr(), mode="r+", zarr_format=3, use_consolidated=False)
     arrays = dict(group.arrays())
-    return SweepStore(path, Recipe.from_attributes(attributes, arrays), arrays)
+    return SweepStore(storage, Recipe.from_attributes(attributes, arrays), arrays)
 
 
-def open_sweep(path: str | os.PathLike[str], chunks: Any = "store") -> xr.Dataset:
+def open_sweep(store: StorePath | Storage, chunks: Any = "store") -> xr.Dataset:
     """Return the results of a sweep, finished or not, as a labelled dataset.
 
     Parameters
     ----------
-    path : path
-        The store.
+    store : path or str
+        The store: a path or a URL.
     chunks : optional
         Chunks of the Dask arrays, as for :func:`xarray.open_zarr`; by default one for each chunk
         of the store, and ``None`` for no Dask. Larger ones suit stores of many chunks.
@@ -167,36 +188,55 @@ def open_sweep(path: str | os.PathLike[str], chunks: Any = "store") -> xr.Datase
     """
     import xarray as xr
 
-    plan = Plan.from_dict(json.loads(read_attributes(Path(path))["cubie_plan"]))
+    storage = open_storage(store)
+    plan = Plan.from_dict(json.loads(read_attributes(storage)["cubie_plan"]))
     chunks = {} if isinstance(chunks, str) and chunks == "store" else chunks
-    dataset = xr.open_zarr(str(path), consolidated=False, chunks=chunks)
+    dataset = xr.open_zarr(storage.zarr(read_only=True), consolidated=False, chunks=chunks)
     beside = sorted(str(name) for name in dataset.data_vars if name not in plan.variables)
     return dataset[[*plan.variables, *beside]]
 
 
-def read_attributes(path: Path) -> dict[str, Any]:
+def read_attributes(storage: Storage) -> dict[str, Any]:
     """Return the attributes of the store of a sweep.
 
     Raises
     ------
     StoreError
-        If there is no store, or it is not one of a sweep.
+        If there is no store, it is not one of a sweep, or it can't be reached.
     """
     try:
-        attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+        with _reached(storage):
+            attributes = json.loads(storage.read("zarr.json")).get("attributes", {})
     except FileNotFoundError:
-        there = "holds something else" if path.exists() else "does not exist"
+        with _reached(storage):
+            there = "holds something else" if storage.exists() else "does not exist"
         raise StoreError(
-            f"{path} {there}, and no store of a sweep: give the path that Sweep.run was given, or "
-            "a new one to run a sweep into."
+            f"{storage} {there}, and no store of a sweep: give the path or URL that Sweep.run was "
+            "given, or a new one to run a sweep into."
         ) from None
-    except (ValueError, KeyError, NotADirectoryError) as fault:
-        raise StoreError(f"{path} is not a zarr v3 store of a sweep ({fault!r}).") from fault
+    except (ValueError, AttributeError, NotADirectoryError) as fault:
+        raise StoreError(f"{storage} is not a zarr v3 store of a sweep ({fault!r}).") from fault
     if "cubie_format" not in attributes:
         raise StoreError(
-            f"{path} is a zarr store, but no sweep made it: give a new path to run a sweep into."
+            f"{storage} is a zarr store, but no sweep made it, or not to the end: give a new path "
+            "or URL to run a sweep into."
         )
     return attributes
+
+
+@contextmanager
+def _reached(storage: Storage) -> Iterator[None]:
+    """Say of a service that doesn't answer, or refuses, which one it is and what to do."""
+    try:
+        yield
+    except (StoreError, FileNotFoundError, NotADirectoryError, ValueError):
+        raise
+    except Exception as fault:
+        raise StoreError(
+            f"{storage} can't be used: {type(fault).__name__}: {fault}. A path needs the right to "
+            "read and write; for a URL see that the address and the rights are in the environment "
+            "or the configuration of fsspec (for s3://, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID …)."
+        ) from fault
 
 
 def _attributes(recipe: Recipe) -> dict[str, Any]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 import numpy as np
@@ -16,12 +14,12 @@ import numpy as np
 from cubie_dask.errors import SweepInterrupted
 from cubie_dask.execute import Executor, InProcess, drive
 from cubie_dask.grid import Grid, ProductGrid
-from cubie_dask.ledger import sweep_leftovers
 from cubie_dask.plan import Plan, make_plan
 from cubie_dask.progress import Event, SweepEnded, SweepStarted, listener_for
 from cubie_dask.recipe import Recipe
 from cubie_dask.report import Report, report_of
-from cubie_dask.store import SweepStore, create_store, open_store, read_attributes
+from cubie_dask.storage import Storage, StorePath
+from cubie_dask.store import SweepStore, prepare_store
 from cubie_kernels.checks import count
 from cubie_kernels.errors import InputError, nearest
 from cubie_kernels.labels import result_names, run_labels
@@ -136,7 +134,7 @@ class Sweep:
 
     def run(
         self,
-        store: str | os.PathLike[str],
+        store: StorePath | Storage,
         client: Client | None = None,
         *,
         progress: Literal["auto", "bar", "lines", "none"] | bool | Callable[[Event], None] = "auto",
@@ -146,10 +144,10 @@ class Sweep:
 
         Parameters
         ----------
-        store : path
-            Folder of the store. One that doesn't exist is made; one that holds this sweep is
+        store : path or str
+            Folder or URL of the store. One that doesn't exist is made; one that holds this sweep is
             completed, whatever ended the earlier pass. On a cluster it must be the same folder for
-            all workers.
+            all workers. How to reach a URL, workers take from their own environment.
         client : distributed.Client, optional
             The cluster to compute on; by default this process, on all its cores.
         progress : {"auto", "bar", "lines", "none"}, bool or callable
@@ -180,20 +178,20 @@ class Sweep:
         """
         listener = listener_for(progress)
         make_executor = _executor_for(client, threads)
-        opened = self._opened(Path(os.path.abspath(store)))
+        opened = prepare_store(store, Recipe(self.solver, self.grid, self.plan()))
         started = time.perf_counter()
         done = opened.finished()
         plan = opened.recipe.plan
         listener(_started(opened, done))
         try:
             if len(done) < plan.chunks:
-                sweep_leftovers(opened.path)
+                opened.storage.sweep()
                 todo = (chunk for chunk in range(plan.chunks) if chunk not in done)
-                drive(make_executor(opened), todo, listener, str(opened.path))
+                drive(make_executor(opened), todo, listener, str(opened.storage))
         except KeyboardInterrupt as stop:
             raise SweepInterrupted(
                 f"Stopped with {len(opened.finished()):,} of {plan.chunks:,} chunks finished in "
-                f"{opened.path}. Run the same sweep on the same store to do the rest."
+                f"{opened.storage}. Run the same sweep on the same store to do the rest."
             ) from stop
         finally:
             complete = len(opened.finished()) == plan.chunks
@@ -236,13 +234,6 @@ class Sweep:
             threads = count("threads", threads, 4096)
         return lazy_dataset(Recipe(sweep.solver, sweep.grid, sweep.plan()), threads)
 
-    def _opened(self, path: Path) -> SweepStore:
-        recipe = Recipe(self.solver, self.grid, self.plan())
-        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-            create_store(path, recipe)
-        recipe.check_same(read_attributes(path), str(path))
-        return open_store(path)
-
 
 def _executor_for(client: Client | None, threads: int | None) -> Callable[[SweepStore], Executor]:
     if client is None:
@@ -250,10 +241,10 @@ def _executor_for(client: Client | None, threads: int | None) -> Callable[[Sweep
     from cubie_dask.dask_executor import DaskExecutor, check_client
 
     checked = check_client(client)
-    return lambda opened: DaskExecutor(checked, str(opened.path), uuid.uuid4().hex[:12], threads)
+    return lambda opened: DaskExecutor(checked, opened.storage.url, uuid.uuid4().hex[:12], threads)
 
 
 def _started(opened: SweepStore, done: set[int]) -> SweepStarted:
     plan = opened.recipe.plan
     runs = sum(plan.block(chunk).runs for chunk in done)
-    return SweepStarted(str(opened.path), plan.runs, plan.chunks, runs, len(done))
+    return SweepStarted(str(opened.storage), plan.runs, plan.chunks, runs, len(done))

@@ -9,12 +9,11 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from cubie_dask.grid import Block
-from cubie_dask.ledger import Record, write_record
+from cubie_dask.ledger import Record
 from cubie_dask.store import SweepStore, open_store
 from cubie_kernels.run.batch import Column, Outcome
 from cubie_kernels.status import Status
@@ -75,30 +74,30 @@ def write_chunk(store: SweepStore, computed: Computed, attempt: int = 1) -> Reco
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
     )
-    write_record(store.ledger, record)
+    store.ledger.write(record)
     return record
 
 
-def run_chunk(path: str, run_id: str, chunk: int, attempt: int, threads: int) -> Record:
+def run_chunk(url: str, run_id: str, chunk: int, attempt: int, threads: int) -> Record:
     """Compute and write a chunk in a worker process that keeps the opened sweep for the next one.
 
     Parameters
     ----------
-    path : str
-        The store, as this process sees it.
+    url : str
+        The store, as this process sees it: a path or URL.
     run_id : str
         Name of this pass over the sweep: with another one the store is opened anew.
     chunk, attempt, threads : int
         The chunk, how often it has been begun, and the threads of the kernel.
     """
     with _opening:
-        store = _opened(path, run_id)
+        store = _opened(url, run_id)
     return write_chunk(store, compute_chunk(store, chunk, threads), attempt)
 
 
 @lru_cache(maxsize=4)
-def _opened(path: str, run_id: str) -> SweepStore:
+def _opened(url: str, run_id: str) -> SweepStore:
     del run_id
-    store = open_store(Path(path))
+    store = open_store(url)
     store.recipe.solver.build()
     return store

@@ -159,13 +159,13 @@ def _add_tls(add: _Add) -> None:
 
 
 def _add_store(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("store", type=Path, metavar="STORE", help="the store of a sweep")
+    parser.add_argument("store", metavar="STORE", help="path or URL of a store")
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE.toml", help="what to sweep")
     parser.add_argument(
-        "--store", type=Path, metavar="PATH", help="where results go, in place of [store] path"
+        "--store", metavar="PATH", help="path or URL of the results, in place of [store] path"
     )
 
 

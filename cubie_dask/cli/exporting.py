@@ -15,7 +15,7 @@ __all__ = ["export"]
 _SUFFIXES = {".nc": "netcdf", ".nc4": "netcdf", ".parquet": "parquet", ".pq": "parquet"}
 
 
-def export(store: Path, path: Path, kind: str | None, overwrite: bool) -> Exit:
+def export(store: str, path: Path, kind: str | None, overwrite: bool) -> Exit:
     """Write the results of a store into a file, and say how far the sweep was."""
     kind = kind or _SUFFIXES.get(path.suffix.lower())
     if kind is None:

@@ -64,7 +64,7 @@ def draw(report: Report, path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    recipe = open_store(report.path).recipe
+    recipe = open_store(report.store).recipe
     dataset = report.dataset()
     names = report.plan.variables[:_MOST_PANELS]
     rows, columns = (1, len(names)) if len(names) < 4 else (2, 2)

@@ -10,6 +10,7 @@ from cubie_dask.cli.output import say
 from cubie_dask.cli.sweep_file import SweepFile, read_sweep_file
 from cubie_dask.recipe import Recipe
 from cubie_dask.report import Report, sweep_report
+from cubie_dask.storage import open_storage
 from cubie_dask.store import read_attributes
 from cubie_kernels.errors import InputError
 
@@ -18,7 +19,7 @@ __all__ = ["plan", "status", "store_of"]
 _SHOWN_TIMES = 3
 
 
-def store_of(file: SweepFile, store: Path | None) -> Path:
+def store_of(file: SweepFile, store: str | None) -> str:
     """Return where the results go: what the command says, else what the file says.
 
     Raises
@@ -35,7 +36,7 @@ def store_of(file: SweepFile, store: Path | None) -> Path:
     return found
 
 
-def plan(path: Path, store: Path | None) -> Exit:
+def plan(path: Path, store: str | None) -> Exit:
     """Print what a sweep would compute, write and cost."""
     file = read_sweep_file(path)
     solver, grid = file.sweep.solver, file.sweep.grid
@@ -50,7 +51,7 @@ def plan(path: Path, store: Path | None) -> Exit:
     return Exit.COMPLETE
 
 
-def status(store: Path, as_json: bool) -> Exit:
+def status(store: str, as_json: bool) -> Exit:
     """Print how far the sweep in a store is, as text or as one JSON object."""
     report = sweep_report(store)
     say(json.dumps(_as_dict(report)) if as_json else report)
@@ -67,19 +68,20 @@ def _times(file: SweepFile) -> str:
     return f"{' '.join(listed)}: {len(times):,} saves"
 
 
-def _progress(file: SweepFile, store: Path) -> str:
-    if not store.exists():
+def _progress(file: SweepFile, store: str) -> str:
+    storage = open_storage(store)
+    if not storage.exists():
         return f"{store}, which is not there yet"
     sweep = file.sweep
     recipe = Recipe(sweep.solver, sweep.grid, sweep.plan())
-    recipe.check_same(read_attributes(store), str(store))
-    report = sweep_report(store)
+    recipe.check_same(read_attributes(storage), store)
+    report = sweep_report(storage)
     return f"{store}, with {report.chunks:,} of {report.plan.chunks:,} chunks finished"
 
 
 def _as_dict(report: Report) -> dict[str, object]:
     return {
-        "store": str(report.path),
+        "store": report.store,
         "model": report.name,
         "complete": report.complete,
         "runs": report.plan.runs,

@@ -14,6 +14,7 @@ from cubie_dask.cli.tables import Table, read_toml
 from cubie_dask.cli.values import read_ends, read_values
 from cubie_dask.grid import Grid
 from cubie_dask.sampling import SAMPLERS
+from cubie_dask.storage import is_url
 from cubie_dask.sweep import Sweep
 from cubie_kernels.checks import choice
 from cubie_kernels.errors import CubieError, InputError
@@ -47,13 +48,13 @@ class SweepFile:
         The file.
     sweep : Sweep
         The sweep.
-    store : Path or None
-        Where its results go, if the file says so.
+    store : str or None
+        Path or URL where its results go, if the file says so.
     """
 
     path: Path
     sweep: Sweep
-    store: Path | None
+    store: str | None
 
 
 def read_sweep_file(path: str | os.PathLike[str]) -> SweepFile:
@@ -82,7 +83,7 @@ def _sweep_file(path: Path, file: Table) -> SweepFile:
     store.check_keys(("path", "chunk_runs"))
     target = store.get("path", str)
     if target is not None and ("\0" in target or not target.strip()):
-        raise InputError(f"[store] path must be the name of a folder, not {target!r}.")
+        raise InputError(f"[store] path must be the name of a folder or a URL, not {target!r}.")
     with _placed("model"):
         system = _system(file.table("model"), path)
     with _placed("grid.values"):
@@ -90,7 +91,9 @@ def _sweep_file(path: Path, file: Table) -> SweepFile:
     options = _options(file, path.parent)
     with _placed(None):
         sweep = Sweep(system, grid, chunk_runs=store.get("chunk_runs", int), **options)
-    return SweepFile(path, sweep, None if target is None else path.parent / target)
+    if target is not None and not is_url(target):
+        target = str(path.parent / target)
+    return SweepFile(path, sweep, target)
 
 
 def _system(model: Table, path: Path) -> System:

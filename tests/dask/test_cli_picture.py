@@ -111,7 +111,7 @@ def test_failed_runs_are_left_out(tmp_path):
     from cubie_dask.store import open_store
 
     report = sweep_report(tmp_path / "exploding.zarr")
-    panel, _ = panel_of(report, open_store(report.path).recipe, "x")
+    panel, _ = panel_of(report, open_store(report.store).recipe, "x")
     (curve,) = panel.lines
     assert np.isfinite(curve.get_ydata()).tolist() == [True] * 8 + [False] * 8
 

@@ -78,7 +78,7 @@ def test_sweep_files_say_what_they_promise(name, runs, shape):
     file = read_sweep_file(SWEEPS / f"{name}.toml")
     assert file.sweep.grid.runs == runs
     assert file.sweep.grid.shape == shape
-    assert file.store == SWEEPS / f"{name}.zarr"
+    assert file.store == str(SWEEPS / f"{name}.zarr")
 
 
 def test_the_lorenz_file_makes_the_attractors(tmp_path):

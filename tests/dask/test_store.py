@@ -10,15 +10,9 @@ import zarr
 from sweep_models import LORENZ, lorenz_sweep
 
 from cubie_dask import Grid, StoreError, Sweep, open_sweep, sweep_report
-from cubie_dask.ledger import (
-    Record,
-    finished,
-    read_records,
-    sweep_leftovers,
-    write_atomically,
-    write_record,
-)
+from cubie_dask.ledger import Ledger, Record
 from cubie_dask.recipe import Recipe
+from cubie_dask.storage import open_storage
 from cubie_dask.store import create_store, open_store
 from cubie_kernels import Status, System
 
@@ -138,7 +132,7 @@ def test_a_store_of_a_later_format_is_refused(tmp_path):
     data = json.loads(root.read_text())
     data["attributes"]["cubie_format"] = 99
     root.write_text(json.dumps(data))
-    with pytest.raises(StoreError, match="format 99, and this version knows 1"):
+    with pytest.raises(StoreError, match="format 99, and this version knows 2"):
         open_store(tmp_path / "a.zarr")
 
 
@@ -155,30 +149,45 @@ def some_record(chunk):
 
 
 def test_ledger_round_trip(tmp_path):
-    assert finished(tmp_path / "nowhere") == set()
-    for chunk in (3, 11, 0):
-        write_record(tmp_path, some_record(chunk))
-    (tmp_path / "4.json.abc.partial").write_text("{")
-    (tmp_path / "notes.txt").write_text("x")
-    assert finished(tmp_path) == {0, 3, 11}
-    assert read_records(tmp_path) == [some_record(chunk) for chunk in (0, 3, 11)]
-    (tmp_path / "3.json").write_text('{"chunk": 3')
-    with pytest.raises(StoreError, match=r"3\.json is damaged"):
-        read_records(tmp_path)
+    assert Ledger(open_storage(tmp_path / "nowhere"), "ledger", (5,)).finished() == set()
+    ledger = Ledger(open_storage(tmp_path), "ledger", (2, 3, 4))
+    for chunk in (3, 11, 0, 23):
+        ledger.write(some_record(chunk))
+    folder = tmp_path / "ledger"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "0-0-0.json",
+        "0-0-3.json",
+        "0-2-3.json",
+        "1-2-3.json",
+    ]
+    for name in ("4.json", "0-0-2.json.abc.partial", "notes.txt", "0-9-0.json", "0--1-2.json"):
+        (folder / name).write_text("{")
+    assert ledger.finished() == {0, 3, 11, 23}
+    assert ledger.records() == [some_record(chunk) for chunk in (0, 3, 11, 23)]
+    # A longer first dimension keeps the names.
+    assert Ledger(open_storage(tmp_path), "ledger", (9, 3, 4)).finished() == {0, 3, 11, 23}
+    ledger.delete(11)
+    ledger.delete(11)
+    assert ledger.finished() == {0, 3, 23}
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda t: t[:40], lambda t: t.replace(b"50", b"51"), lambda t: b""]
+)
+def test_a_damaged_record_is_told(tmp_path, damage):
+    ledger = Ledger(open_storage(tmp_path), "ledger", (20,))
+    for chunk in (3, 4):
+        ledger.write(some_record(chunk))
+    path = tmp_path / "ledger" / "3.json"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(StoreError, match=r"3\.json of .* is damaged"):
+        ledger.records()
+    assert [chunk for chunk, found in ledger.read([3, 4]) if isinstance(found, Record)] == [4]
 
 
 def test_records_are_small(tmp_path):
-    write_record(tmp_path, some_record(10**6))
-    assert (tmp_path / "1000000.json").stat().st_size < 400
-
-
-def test_a_failed_atomic_write_keeps_the_old_file(tmp_path):
-    path = tmp_path / "a.json"
-    write_atomically(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_atomically(path, "new \ud800")
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+    Ledger(open_storage(tmp_path), "ledger", (10**7,)).write(some_record(10**6))
+    assert (tmp_path / "ledger" / "1000000.json").stat().st_size < 400
 
 
 def test_leftovers_are_swept(tmp_path):
@@ -188,6 +197,6 @@ def test_leftovers_are_swept(tmp_path):
     (folder / "1.0123.partial").write_bytes(b"half")
     (folder / "2").write_bytes(b"whole")
     before = len(list(Path(tmp_path).rglob("*")))
-    assert sweep_leftovers(tmp_path / "a.zarr") == 1
+    assert open_storage(tmp_path / "a.zarr").sweep() == 1
     assert (folder / "2").exists()
     assert len(list(Path(tmp_path).rglob("*"))) == before - 1
