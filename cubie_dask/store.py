@@ -19,7 +19,7 @@ import numpy as np
 
 from cubie_dask.errors import StoreError
 from cubie_dask.grid import Block, ProductGrid, SampleGrid
-from cubie_dask.labelled import results, variables
+from cubie_dask.labelled import Variable, results, variables
 from cubie_dask.ledger import Ledger, Record
 from cubie_dask.plan import Plan
 from cubie_dask.recipe import Recipe
@@ -173,7 +173,7 @@ def open_sweep(store: StorePath | Storage, chunks: Any = "store") -> xr.Dataset:
         The store: a path or a URL.
     chunks : optional
         Chunks of the Dask arrays, as for :func:`xarray.open_zarr`; by default one for each chunk
-        of the store, and ``None`` for no Dask. Larger ones suit stores of many chunks.
+        of the sweep, and ``None`` for no Dask. Larger ones suit stores of many chunks.
 
     Returns
     -------
@@ -190,8 +190,9 @@ def open_sweep(store: StorePath | Storage, chunks: Any = "store") -> xr.Dataset:
 
     storage = open_storage(store)
     plan = Plan.from_dict(json.loads(read_attributes(storage)["cubie_plan"]))
-    chunks = {} if isinstance(chunks, str) and chunks == "store" else chunks
-    dataset = xr.open_zarr(storage.zarr(read_only=True), consolidated=False, chunks=chunks)
+    is_default = isinstance(chunks, str) and chunks == "store"
+    wanted: Any = dict(zip(plan.dims, plan.chunk, strict=True)) if is_default else chunks
+    dataset = xr.open_zarr(storage.zarr(read_only=True), consolidated=False, chunks=wanted)
     beside = sorted(str(name) for name in dataset.data_vars if name not in plan.variables)
     return dataset[[*plan.variables, *beside]]
 
@@ -298,13 +299,21 @@ def _add_variables(group: Any, recipe: Recipe) -> None:
         group.create_array(
             variable.name,
             shape=time + plan.shape,
-            chunks=time + plan.chunk,
+            **_pieces(variable, plan, time),
             dtype=variable.dtype,
             fill_value=np.nan if variable.dtype.startswith("float") else 0,
             dimension_names=((names["time"],) if time else ()) + plan.dims,
             attributes=variable.attributes,
             **_codec(),
         )
+
+
+def _pieces(variable: Variable, plan: Plan, time: tuple[int, ...]) -> dict[str, Any]:
+    """Return the zarr chunks of a variable, and the shards that hold those of a chunk."""
+    if variable.name not in plan.variables or plan.zarr_chunk == plan.chunk:
+        return {"chunks": time + plan.chunk}
+    shards = {"shards": time + plan.chunk} if plan.sharded else {}
+    return {"chunks": time + plan.zarr_chunk, **shards}
 
 
 def _codec() -> dict[str, Any]:

@@ -9,12 +9,12 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
-import numpy as np
-
 from cubie_dask.errors import SweepInterrupted
+from cubie_dask.estimate import pilot_seconds
 from cubie_dask.execute import Executor, InProcess, drive
-from cubie_dask.grid import Grid, ProductGrid
-from cubie_dask.plan import Plan, make_plan
+from cubie_dask.grid import Grid
+from cubie_dask.plan import Plan
+from cubie_dask.planning import chunks_of, estimated_plan
 from cubie_dask.progress import Event, SweepEnded, SweepStarted, listener_for
 from cubie_dask.recipe import Recipe
 from cubie_dask.report import Report, report_of
@@ -22,7 +22,6 @@ from cubie_dask.storage import Storage, StorePath
 from cubie_dask.store import SweepStore, prepare_store
 from cubie_kernels.checks import count
 from cubie_kernels.errors import InputError, nearest
-from cubie_kernels.labels import result_names, run_labels
 from cubie_kernels.solver import Solver
 from cubie_kernels.solver_checks import check_range
 from cubie_kernels.solver_options import SolverOptions
@@ -115,22 +114,68 @@ class Sweep:
         object.__setattr__(self, "solver", solver)
         object.__setattr__(self, "grid", grid)
         object.__setattr__(self, "chunk_runs", chunk_runs)
-        self.plan()
+        chunks_of(solver, grid, chunk_runs)
 
-    def plan(self) -> Plan:
-        """Return how the sweep is cut into chunks and what it costs, without computing anything."""
-        solver = self.solver
-        labels = run_labels(solver.system, self.grid.names)
-        is_product = isinstance(self.grid, ProductGrid)
-        return make_plan(
-            dims=tuple(labels.values()) if is_product else (result_names(solver.system)["run"],),
-            shape=self.grid.shape,
-            saves=0 if solver.times is None else len(solver.times),
-            variables=(*solver.saved_states, *solver.saved_observables),
-            dtype=np.dtype(solver.precision).name,
-            chunk_runs=self.chunk_runs,
-            kind=solver.kind,
+    def plan(
+        self,
+        *,
+        workers: int | None = None,
+        memory: int | str | None = None,
+        run_seconds: float | None = None,
+        store: StorePath | Storage | None = None,
+        pilot: bool = False,
+    ) -> Plan:
+        """Return how the sweep is cut into chunks and what it costs.
+
+        Nothing is computed, written or looked at, but for what `store` and `pilot` ask for.
+
+        Parameters
+        ----------
+        workers : int, optional
+            Number of worker processes. Default: this process, on all its cores.
+        memory : int or str, optional
+            Bytes that each worker may use, or a text such as ``"8 GB"``.
+        run_seconds : float, optional
+            Seconds that one worker takes for a run.
+        store : path or str, optional
+            The store: one that is there keeps the chunks it was made with, and the disk of a
+            local one must have room.
+        pilot : bool, default False
+            Whether to time a small sample of the runs, as :meth:`pilot` does.
+
+        Returns
+        -------
+        Plan
+            Prints as a table. ``plan.estimate`` has memory and time.
+
+        Raises
+        ------
+        CapacityError
+            If there is too little memory or disk, a run is too large for a zarr chunk, or there
+            are too many chunks: with the numbers, and what to change.
+        InputError
+            For an argument that isn't usable.
+        """
+        return estimated_plan(
+            self.solver,
+            self.grid,
+            self.chunk_runs,
+            workers=workers,
+            memory=memory,
+            run_seconds=run_seconds,
+            store=store,
+            pilot=pilot,
         )
+
+    def pilot(self, *, threads: int | None = None) -> float:
+        """Return how many seconds a run takes, timed on a small sample spread over the grid.
+
+        Parameters
+        ----------
+        threads : int, optional
+            Threads of the kernel. Default: one for each core that this process may use.
+        """
+        return pilot_seconds(self.solver, self.grid, threads)
 
     def run(
         self,

@@ -1,0 +1,132 @@
+"""The plan of a sweep: its chunks and, where that is asked for, what they cost."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cubie_dask.capacity import Workers, check_disk, make_plan
+from cubie_dask.estimate import estimate, known_workers, pilot_seconds
+from cubie_dask.grid import Grid, ProductGrid
+from cubie_dask.plan import Plan
+from cubie_kernels.checks import count, number
+from cubie_kernels.errors import InputError
+from cubie_kernels.labels import result_names, run_labels
+
+if TYPE_CHECKING:
+    from cubie_dask.storage import Storage, StorePath
+    from cubie_kernels.solver import Solver
+
+__all__ = ["checked_bytes", "chunks_of", "estimated_plan"]
+
+_UNITS = {"": 1, "b": 1} | {
+    f"{prefix}{infix}{end}": base**power
+    for power, prefix in enumerate("kmgtp", 1)
+    for infix, base in (("", 1000), ("i", 1024))
+    for end in ("", "b")
+}
+
+
+def chunks_of(
+    solver: Solver, grid: Grid, chunk_runs: int | None, workers: Workers | None = None
+) -> tuple[Plan, str]:
+    """Return the chunks of a sweep, and what their size comes from; see `make_plan`."""
+    labels = run_labels(solver.system, grid.names)
+    is_product = isinstance(grid, ProductGrid)
+    return make_plan(
+        dims=tuple(labels.values()) if is_product else (result_names(solver.system)["run"],),
+        shape=grid.shape,
+        saves=0 if solver.times is None else len(solver.times),
+        variables=(*solver.saved_states, *solver.saved_observables),
+        dtype=np.dtype(solver.precision).name,
+        chunk_runs=chunk_runs,
+        kind=solver.kind,
+        swept=0 if is_product else len(grid.names),
+        workers=workers,
+    )
+
+
+def estimated_plan(
+    solver: Solver,
+    grid: Grid,
+    chunk_runs: int | None,
+    *,
+    workers: int | None = None,
+    memory: int | str | None = None,
+    run_seconds: float | None = None,
+    store: StorePath | Storage | None = None,
+    pilot: bool = False,
+) -> Plan:
+    """Return the chunks of a sweep and what they cost; see :meth:`Sweep.plan`."""
+    if workers is not None:
+        workers = count("workers", workers, 1_000_000)
+    if run_seconds is not None:
+        run_seconds = number("run_seconds", run_seconds)
+        if run_seconds <= 0:
+            raise InputError(f"run_seconds must be above 0, not {run_seconds!r}.")
+    elif pilot:
+        run_seconds = pilot_seconds(solver, grid, _threads_of(workers))
+    known = known_workers(
+        solver,
+        grid,
+        workers=workers,
+        memory=None if memory is None else checked_bytes("memory", memory),
+        run_seconds=run_seconds,
+    )
+    plan, reason = chunks_of(solver, grid, chunk_runs, known)
+    free = None
+    if store is not None:
+        plan, reason, free = _in_store(store, plan, reason)
+    is_pilot = pilot and run_seconds is not None
+    return replace(
+        plan, estimate=estimate(plan, solver, known, reason, is_pilot=is_pilot, free=free)
+    )
+
+
+def checked_bytes(what: str, given: int | str) -> int:
+    """Return a number of bytes that was given as one, or as a text such as ``"8 GB"``.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    if not isinstance(given, str):
+        return count(what, given, 2**60)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-z]*)\s*", given.lower())
+    if found is None or found[2] not in _UNITS or float(found[1]) * _UNITS[found[2]] < 1:
+        raise InputError(
+            f'{what} must be a number of bytes such as 8000000000, "8GB" or "7.5GiB", not '
+            f"{given!r}."
+        )
+    return round(float(found[1]) * _UNITS[found[2]])
+
+
+def _threads_of(workers: int | None) -> int:
+    """Return the threads of a worker's kernel, if all workers are on this machine."""
+    from cubie_kernels.run.execute import available_threads
+
+    return max(1, available_threads() // (workers or 1))
+
+
+def _in_store(store: StorePath | Storage, plan: Plan, reason: str) -> tuple[Plan, str, int | None]:
+    """Return the plan that a store has or would have, checked against the room on its disk."""
+    from cubie_dask.storage import LocalStorage, open_storage
+    from cubie_dask.store import open_store
+
+    storage = open_storage(store)
+    done = 0
+    if storage.exists() and not storage.vacant():
+        opened = open_store(storage)
+        plan, reason = opened.recipe.plan, "the store, which was made with it"
+        done = sum(plan.block(chunk).runs for chunk in opened.finished())
+    if not isinstance(storage, LocalStorage):
+        return plan, reason, None
+    there = next(path for path in (storage.path, *storage.path.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    check_disk(plan, (plan.runs - done) * plan.run_bytes, free, str(storage))
+    return plan, reason, free
