@@ -68,7 +68,8 @@ def estimated_plan(
         run_seconds = number("run_seconds", run_seconds)
         if run_seconds <= 0:
             raise InputError(f"run_seconds must be above 0, not {run_seconds!r}.")
-    elif pilot:
+    is_pilot = pilot and run_seconds is None
+    if is_pilot:
         run_seconds = pilot_seconds(solver, grid, _threads_of(workers))
     known = known_workers(
         solver,
@@ -81,7 +82,6 @@ def estimated_plan(
     free = None
     if store is not None:
         plan, reason, free = _in_store(store, plan, reason)
-    is_pilot = pilot and run_seconds is not None
     return replace(
         plan, estimate=estimate(plan, solver, known, reason, is_pilot=is_pilot, free=free)
     )

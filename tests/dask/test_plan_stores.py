@@ -1,0 +1,139 @@
+"""Plans in stores: several zarr chunks in a chunk, shards, a store's own plan, costs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from sweep_models import assert_same_results, lorenz_sweep
+
+from cubie_dask import CapacityError, Grid, ensemble_statistics, open_sweep, to_netcdf
+from cubie_dask.plan import Plan
+from cubie_dask.recipe import Recipe
+from cubie_dask.store import create_store
+from cubie_kernels.errors import InputError
+
+SAMPLE = Grid.sample(143, rho=(1, 21), sigma=(8, 12), seed=3)
+ZIP = Grid.zip(rho=np.linspace(1, 21, 143), sigma=np.linspace(8, 12, 143))
+
+
+def with_plan(sweep, store, **changes):
+    """Make a store with a plan of its own, and run the sweep into it."""
+    plan = replace(sweep.plan(), estimate=None, **changes)
+    create_store(store, Recipe(sweep.solver, sweep.grid, plan))
+    report = sweep.run(store, progress="none")
+    assert report.complete
+    assert report.plan == plan
+    return report
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+@pytest.mark.parametrize(
+    ("grid", "chunk", "zarr_chunk"),
+    [(None, (3, 8, 13), (1, 4, 13)), (SAMPLE, (60,), (15,)), (ZIP, (150,), (50,))],
+)
+def test_results_do_not_depend_on_zarr_chunks(tmp_path, grid, chunk, zarr_chunk, sharded):
+    sweep = lorenz_sweep(None, grid)
+    whole = sweep.run(tmp_path / "whole.zarr", progress="none")
+    store = tmp_path / "cut.zarr"
+    report = with_plan(sweep, store, chunk=chunk, zarr_chunk=zarr_chunk, sharded=sharded)
+    assert_same_results(whole.dataset().load(), report.dataset().load())
+    arrays = dict(zarr.open_group(store, mode="r").arrays())
+    assert arrays["x"].chunks[1:] == zarr_chunk
+    assert arrays["x"].shards == ((5, *chunk) if sharded else None)
+    # What is recorded of each run is one zarr chunk, so that the status comes in one step.
+    assert arrays["status"].chunks == chunk
+    files = [path for path in Path(store, "x", "c").rglob("*") if path.is_file()]
+    assert len(files) == (report.plan.chunks if sharded else report.plan.zarr_chunks)
+
+
+def test_datasets_of_cut_chunks_can_be_analysed(tmp_path):
+    sweep = lorenz_sweep()
+    store = tmp_path / "a.zarr"
+    with_plan(sweep, store, chunk=(3, 8, 13), zarr_chunk=(1, 4, 13), sharded=True)
+    dataset = open_sweep(store)
+    # All variables have the same chunks.
+    assert dataset.chunksizes["sigma"] == (8, 3)
+    found = ensemble_statistics(dataset, ("rho", "sigma"))
+    expected = dataset["x"].load().mean(("rho", "sigma"))
+    np.testing.assert_allclose(found["x_mean"], expected, rtol=1e-12)
+    to_netcdf(store, tmp_path / "a.nc")
+    assert (tmp_path / "a.nc").stat().st_size > 10_000
+
+
+def test_a_large_chunk_has_several_zarr_chunks_of_its_own(tmp_path):
+    grid = Grid.product(rho=np.linspace(1, 21, 1500))
+    options = {"save_every": None, "save_at": np.linspace(0, 1, 2001), "saved": ["x"]}
+    sweep = lorenz_sweep(1500, grid, **options)
+    plan = sweep.plan()
+    assert (plan.chunks, plan.zarr_chunks) == (1, 3)
+    report = sweep.run(tmp_path / "a.zarr", progress="none")
+    outcome = sweep.solver.run(grid.columns(plan.block(0)), grid.runs)
+    np.testing.assert_array_equal(report.dataset()["x"], outcome.states[0])
+
+
+def test_a_store_keeps_the_plan_it_was_made_with(tmp_path):
+    store = tmp_path / "a.zarr"
+    lorenz_sweep(100).run(store, progress="none")
+    plan = lorenz_sweep(500).plan(store=store)
+    assert plan == lorenz_sweep(100).plan()
+    assert plan.estimate.limited_by == "the store, which was made with it"
+    assert plan.estimate.disk_free > 0
+    assert "free" in str(plan)
+
+
+def test_too_little_disk_is_told_before(tmp_path):
+    grid = Grid.sample(10**12, rho=(0, 21))
+    sweep = lorenz_sweep(None, grid)
+    with pytest.raises(CapacityError, match=r"results take .* TB before compression"):
+        sweep.plan(store=tmp_path / "not" / "there.zarr")
+    assert not (tmp_path / "not").exists()
+
+
+def test_what_a_plan_costs():
+    sweep = lorenz_sweep(None, Grid.product(rho=np.linspace(0, 21, 10**6)))
+    plain = sweep.plan()
+    assert plain.estimate.seconds is None
+    assert plain == Plan.from_dict(plain.to_dict())
+    plan = sweep.plan(workers=4, run_seconds=1e-3, memory="1 GB")
+    known = plan.estimate
+    assert known.chunk_seconds == pytest.approx(plan.chunk_runs * 1e-3)
+    assert 250 <= known.seconds <= 270
+    assert known.memory == 10**9
+    results = plan.chunk_runs * plan.run_bytes
+    assert 3 * results < known.memory_needed < 3 * results + 400e6
+    assert known.device_bytes > results
+    # The buffers of tsit5: seven derivatives, the states and the like of four numbers.
+    assert 7 * 3 * 8 < known.scratch_bytes < 10_000
+    assert "rests on what was given" in str(plan)
+    # Of an implicit method there is a matrix more.
+    stiff = lorenz_sweep(None, sweep.grid, method="rodas4").plan().estimate
+    assert stiff.scratch_bytes > known.scratch_bytes
+
+
+def test_a_pilot_times_runs_without_a_store():
+    sweep = lorenz_sweep(None, Grid.product(rho=np.linspace(0, 21, 50)))
+    seconds = sweep.pilot(threads=1)
+    assert 1e-9 < seconds < 1
+    plan = sweep.plan(pilot=True)
+    assert plan.estimate.basis == "a pilot"
+    assert 1e-9 < plan.estimate.run_seconds < 1
+    assert sweep.plan(pilot=True, run_seconds=0.5).estimate.basis == "what was given"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"memory": "8 GBB"}, r'"8GB" or "7.5GiB", not \'8 GBB\''),
+        ({"memory": "lots"}, "number of bytes"),
+        ({"memory": 0}, "memory must be 1"),
+        ({"memory": "100 MB"}, "give each worker"),
+        ({"workers": 0}, "workers must be 1"),
+        ({"run_seconds": -1.0}, "above 0"),
+        ({"run_seconds": float("nan")}, "finite"),
+    ],
+)
+def test_plan_errors(options, words):
+    with pytest.raises(InputError, match=words):
+        lorenz_sweep().plan(**options)
