@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cubie_dask.recipe import Recipe
+from cubie_dask.rounding import rounded
 from cubie_kernels.labels import run_records
 from cubie_kernels.run.batch import Outcome
 
@@ -40,8 +41,9 @@ class Variable:
 def variables(recipe: Recipe) -> tuple[Variable, ...]:
     """Return the variables that hold a sweep's results: states, observables, records of runs."""
     plan, has_time = recipe.plan, recipe.solver.times is not None
+    rounding = {} if recipe.keepbits is None else {"keepbits": recipe.keepbits}
     return (
-        *(Variable(name, plan.dtype, has_time) for name in plan.variables),
+        *(Variable(name, plan.dtype, has_time, rounding) for name in plan.variables),
         *(
             Variable(
                 recipe.names[record.name],
@@ -62,7 +64,7 @@ def results(recipe: Recipe, outcome: Outcome) -> Iterator[tuple[str, np.ndarray]
     Returns
     -------
     iterator of (str, ndarray of shape ([T,] R))
-        Views into the outcome of R runs; the run axis is the last.
+        Of R runs, the run axis is the last: views into the outcome, but for what is rounded.
     """
     solver = recipe.solver
     saves = solver.times is not None
@@ -70,6 +72,8 @@ def results(recipe: Recipe, outcome: Outcome) -> Iterator[tuple[str, np.ndarray]
     observables = outcome.observables if saves else outcome.final_observables
     for saved, values in ((solver.saved_states, states), (solver.saved_observables, observables)):
         assert values is not None or not saved
-        yield from ((name, values[i]) for i, name in enumerate(saved))  # pyright: ignore[reportOptionalSubscript]
+        for i, name in enumerate(saved):
+            found: np.ndarray = values[i]  # pyright: ignore[reportOptionalSubscript]
+            yield name, found if recipe.keepbits is None else rounded(found, recipe.keepbits)
     for record in run_records(solver.kind):
         yield recipe.names[record.name], getattr(outcome, record.field)

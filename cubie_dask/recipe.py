@@ -27,11 +27,24 @@ __all__ = ["Recipe"]
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """A solver, the runs to give it, and how they are cut into chunks."""
+    """What a sweep is made of.
+
+    Attributes
+    ----------
+    solver : Solver
+        How each run is integrated.
+    grid : Grid
+        The runs.
+    plan : Plan
+        How they are cut into chunks.
+    keepbits : int or None
+        To how many bits of the mantissa states and observables are rounded.
+    """
 
     solver: Solver
     grid: Grid
     plan: Plan
+    keepbits: int | None = None
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -55,7 +68,8 @@ class Recipe:
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
         """All that makes this sweep another one, field by field, as values that JSON holds."""
-        return _fields(json.loads(json.dumps(self.solver.settings())), self.grid.identity())
+        settings = json.loads(json.dumps(self.solver.settings()))
+        return _fields(settings, self.grid.identity(), self.keepbits)
 
     def check_same(self, attributes: dict[str, Any], where: str) -> None:
         """Refuse to go on with a store whose sweep is not this one.
@@ -66,7 +80,9 @@ class Recipe:
             Naming every field that differs, with both values.
         """
         grid = json.loads(attributes["cubie_grid"])
-        stored = _fields(json.loads(attributes["cubie_solver"]), grid["identity"])
+        stored = _fields(
+            json.loads(attributes["cubie_solver"]), grid["identity"], attributes.get("keepbits")
+        )
         given = self.fingerprint
         changed = [k for k in {**stored, **given} if stored.get(k) != given.get(k)]
         if "model" in changed and "model_hash" in changed:
@@ -83,26 +99,35 @@ class Recipe:
 
     def to_attributes(self) -> dict[str, Any]:
         """Return the store's attributes: the recipe as JSON texts, and what people look for."""
-        return provenance(self.solver) | {
-            "title": f"Parameter sweep of {self.solver.system.name}",
-            "source": f"cubie_dask {__version__}",
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": json.dumps(_versions()),
-            "cubie_solver": json.dumps(self.solver.settings()),
-            "cubie_grid": json.dumps(self.grid.to_dict() | {"identity": self.grid.identity()}),
-            "cubie_plan": json.dumps(self.plan.to_dict()),
-        }
+        rounding = {} if self.keepbits is None else {"keepbits": self.keepbits}
+        return (
+            provenance(self.solver)
+            | rounding
+            | {
+                "title": f"Parameter sweep of {self.solver.system.name}",
+                "source": f"cubie_dask {__version__}",
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "versions": json.dumps(_versions()),
+                "cubie_solver": json.dumps(self.solver.settings()),
+                "cubie_grid": json.dumps(self.grid.to_dict() | {"identity": self.grid.identity()}),
+                "cubie_plan": json.dumps(self.plan.to_dict()),
+            }
+        )
 
     @staticmethod
     def from_attributes(attributes: dict[str, Any], arrays: dict[str, Any]) -> Recipe:
         """Return the recipe of a store; the grid's values stay in the arrays until needed."""
         solver = _solver(json.loads(attributes["cubie_solver"]))
         grid = _grid(json.loads(attributes["cubie_grid"]), solver.system, arrays)
-        return Recipe(solver, grid, Plan.from_dict(json.loads(attributes["cubie_plan"])))
+        plan = Plan.from_dict(json.loads(attributes["cubie_plan"]))
+        return Recipe(solver, grid, plan, attributes.get("keepbits"))
 
 
-def _fields(settings: dict[str, Any], identity: dict[str, str]) -> dict[str, Any]:
-    return settings | {f"grid.{name}": value for name, value in identity.items()}
+def _fields(
+    settings: dict[str, Any], identity: dict[str, str], keepbits: int | None
+) -> dict[str, Any]:
+    described = settings | {f"grid.{name}": value for name, value in identity.items()}
+    return described if keepbits is None else described | {"keepbits": keepbits}
 
 
 def _versions() -> dict[str, str]:

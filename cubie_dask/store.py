@@ -304,7 +304,7 @@ def _add_variables(group: Any, recipe: Recipe) -> None:
             fill_value=np.nan if variable.dtype.startswith("float") else 0,
             dimension_names=((names["time"],) if time else ()) + plan.dims,
             attributes=variable.attributes,
-            **_codec(),
+            **_codec("keepbits" in variable.attributes),
         )
 
 
@@ -316,11 +316,14 @@ def _pieces(variable: Variable, plan: Plan, time: tuple[int, ...]) -> dict[str, 
     return {"chunks": time + plan.zarr_chunk, **shards}
 
 
-def _codec() -> dict[str, Any]:
+def _codec(is_rounded: bool = False) -> dict[str, Any]:
     from zarr.codecs import BloscCodec
 
+    fast = BloscCodec(cname="lz4", clevel=1, shuffle="shuffle")
+    # The zeros at the ends of rounded numbers make whole bytes when their bits lie together.
+    small = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
     return {
-        "compressors": BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"),
+        "compressors": small if is_rounded else fast,
         # Without this zarr compares each chunk with the fill value, and leaves out equal ones.
         "config": {"write_empty_chunks": True},
     }

@@ -18,6 +18,7 @@ from cubie_dask.planning import chunks_of, estimated_plan
 from cubie_dask.progress import Event, SweepEnded, SweepStarted, listener_for
 from cubie_dask.recipe import Recipe
 from cubie_dask.report import Report, report_of
+from cubie_dask.rounding import check_keepbits
 from cubie_dask.storage import Storage, StorePath
 from cubie_dask.store import SweepStore, prepare_store
 from cubie_kernels.checks import count
@@ -56,6 +57,9 @@ class Sweep:
     chunk_runs : int, optional
         Largest number of runs that are computed and written at a time. The default makes zarr
         chunks of about 8 MB. It has no effect on results, nor on a store that exists already.
+    keepbits : int, optional
+        Round states and observables to this many bits of the mantissa before they are written, so
+        that the store is smaller: 12 keep three to four digits. Default: all 52, or 23 of float32.
     **options
         Those of :class:`~cubie_kernels.Solver` but ``swept``: ``t_span`` (needed), ``save_at`` or
         ``save_every``, ``method``, ``rtol``, ``atol``, ``fixed`` (values that all runs share),
@@ -67,7 +71,7 @@ class Sweep:
         How each run is integrated.
     grid : Grid
         The runs.
-    chunk_runs : int or None
+    chunk_runs, keepbits : int or None
         As given.
 
     Raises
@@ -85,6 +89,7 @@ class Sweep:
     solver: Solver
     grid: Grid
     chunk_runs: int | None
+    keepbits: int | None
 
     def __init__(
         self,
@@ -92,6 +97,7 @@ class Sweep:
         grid: Grid,
         *,
         chunk_runs: int | None = None,
+        keepbits: int | None = None,
         **options: Unpack[SweepOptions],
     ) -> None:
         if not isinstance(grid, Grid):
@@ -104,7 +110,7 @@ class Sweep:
             if name not in legal:
                 raise InputError(
                     f"Sweep has no option {name!r}.{nearest(name, legal)} It has: chunk_runs, "
-                    f"{', '.join(sorted(legal))}."
+                    f"keepbits, {', '.join(sorted(legal))}."
                 )
         if "t_span" not in options:
             raise InputError("Sweep needs t_span=(start, end).")
@@ -114,6 +120,7 @@ class Sweep:
         object.__setattr__(self, "solver", solver)
         object.__setattr__(self, "grid", grid)
         object.__setattr__(self, "chunk_runs", chunk_runs)
+        object.__setattr__(self, "keepbits", check_keepbits(keepbits, solver.precision))
         chunks_of(solver, grid, chunk_runs)
 
     def plan(
@@ -223,7 +230,7 @@ class Sweep:
         """
         listener = listener_for(progress)
         make_executor = _executor_for(client, threads)
-        opened = prepare_store(store, Recipe(self.solver, self.grid, self.plan()))
+        opened = prepare_store(store, Recipe(self.solver, self.grid, self.plan(), self.keepbits))
         started = time.perf_counter()
         done = opened.finished()
         plan = opened.recipe.plan
@@ -277,7 +284,8 @@ class Sweep:
             object.__setattr__(sweep, "chunk_runs", chunk_runs)
         if threads is not None:
             threads = count("threads", threads, 4096)
-        return lazy_dataset(Recipe(sweep.solver, sweep.grid, sweep.plan()), threads)
+        recipe = Recipe(sweep.solver, sweep.grid, sweep.plan(), sweep.keepbits)
+        return lazy_dataset(recipe, threads)
 
 
 def _executor_for(client: Client | None, threads: int | None) -> Callable[[SweepStore], Executor]:

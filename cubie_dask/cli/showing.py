@@ -73,7 +73,7 @@ def _progress(file: SweepFile, store: str) -> str:
     if not storage.exists():
         return f"{store}, which is not there yet"
     sweep = file.sweep
-    recipe = Recipe(sweep.solver, sweep.grid, sweep.plan())
+    recipe = Recipe(sweep.solver, sweep.grid, sweep.plan(), sweep.keepbits)
     recipe.check_same(read_attributes(storage), store)
     report = sweep_report(storage)
     return f"{store}, with {report.chunks:,} of {report.plan.chunks:,} chunks finished"

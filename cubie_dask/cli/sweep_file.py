@@ -34,7 +34,7 @@ _KIND_KEYS = {
 _HOMES = (
     dict.fromkeys(_TIME, "time")
     | dict.fromkeys(_SOLVER, "solver")
-    | {"saved": "outputs", "swept": "grid.values", "chunk_runs": "store"}
+    | {"saved": "outputs", "swept": "grid.values", "chunk_runs": "store", "keepbits": "store"}
 )
 
 
@@ -80,7 +80,7 @@ def read_sweep_file(path: str | os.PathLike[str]) -> SweepFile:
 def _sweep_file(path: Path, file: Table) -> SweepFile:
     file.check_keys(_TABLES, needed=("model", "grid", "time"))
     store = file.table("store")
-    store.check_keys(("path", "chunk_runs"))
+    store.check_keys(("path", "chunk_runs", "keepbits"))
     target = store.get("path", str)
     if target is not None and ("\0" in target or not target.strip()):
         raise InputError(f"[store] path must be the name of a folder or a URL, not {target!r}.")
@@ -90,7 +90,8 @@ def _sweep_file(path: Path, file: Table) -> SweepFile:
         grid = _grid(file.table("grid"), path.parent)
     options = _options(file, path.parent)
     with _placed(None):
-        sweep = Sweep(system, grid, chunk_runs=store.get("chunk_runs", int), **options)
+        whole = {key: store.get(key, int) for key in ("chunk_runs", "keepbits")}
+        sweep = Sweep(system, grid, **whole, **options)
     if target is not None and not is_url(target):
         target = str(path.parent / target)
     return SweepFile(path, sweep, target)
