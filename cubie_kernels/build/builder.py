@@ -13,6 +13,7 @@ from cubie_kernels.build.module import kernel_module, module_text
 from cubie_kernels.build.store import Entry, KernelStore
 from cubie_kernels.errors import TargetError
 from cubie_kernels.lane.abi import ENTRY
+from cubie_kernels.methods import get_method
 
 __all__ = ["Kernel", "build_kernel"]
 
@@ -68,7 +69,8 @@ def _build_cpu(config: KernelConfig) -> Kernel:
     from cubie_kernels.lane.symbols import load_symbols
 
     bits = PRECISION_BITS[config.precision]
-    width = config.width or cpu.default_width(bits, len(config.system.states))
+    states, implicit = len(config.system.states), get_method(config.method).implicit
+    width = config.width or cpu.default_width(bits, states, implicit)
     module = kernel_module(config)
     head = (
         "from math import nan\n\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cubie_kernels.build.krylov_source import KrylovConfig
-from cubie_kernels.errors import TargetError
+from cubie_kernels.errors import InputError, TargetError
 from cubie_kernels.kernels.controllers import Controller
 from cubie_kernels.model import System
 
@@ -44,7 +44,7 @@ class KernelConfig:
     placement : {"auto", "local", "shared"}
         Where scratch buffers live.
     width : int, optional
-        Lanes of a register on the CPU; by default as measured best for the precision.
+        Lanes of a real on the CPU, a power of two; by default as measured best.
     detect_stiffness : bool
         Whether an explicit method ends runs that it finds stiff.
     linear_solver : {"lu", "banded", "indexed"} or KrylovConfig
@@ -58,6 +58,8 @@ class KernelConfig:
     ------
     TargetError
         If it should record on another target than "numpy".
+    InputError
+        For a `width` that isn't a power of two.
     """
 
     system: System
@@ -84,3 +86,5 @@ class KernelConfig:
                 f"Kernels for the target {self.target!r} can't record what they do inside: "
                 "use target='numpy'."
             )
+        if self.width is not None and (self.width < 1 or self.width & (self.width - 1)):
+            raise InputError(f"width must be a power of two such as 8, not {self.width!r}.")

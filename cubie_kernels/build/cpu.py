@@ -23,6 +23,8 @@ __all__ = ["OPTIONS", "CpuCode", "compile_object", "default_width", "host", "loa
 
 # Floating-point freedom of the compiler: nothing that hides a NaN or reorders a sum.
 OPTIONS = ("contract", "arcp", "nsz")
+# States up to which so many registers at once are fastest (benchmarks/register_width.py).
+_FOUR_REGISTER_STATES = 3
 _TWO_REGISTER_STATES = 24
 _LOCK = threading.Lock()
 
@@ -52,12 +54,17 @@ def host() -> Host:
     return Host(llvm.get_process_triple(), cpu, features)
 
 
-def default_width(bits: int, states: int) -> int:
+def default_width(bits: int, states: int, implicit: bool) -> int:
     """Return the lanes of a real of ``bits`` bits.
 
     Two registers, whose work overlaps; one where two would crowd each other out of the cache.
+    Four for the small systems of an implicit method: solving them is a chain of operations that
+    wait for each other.
     """
-    registers = 2 if states <= _TWO_REGISTER_STATES else 1
+    if implicit and states <= _FOUR_REGISTER_STATES:
+        registers = 4
+    else:
+        registers = 2 if states <= _TWO_REGISTER_STATES else 1
     return registers * host().vector_bytes * 8 // bits
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from kernel_problems import CHIRP
 
-from cubie_kernels import Solver, TargetError
+from cubie_kernels import InputError, Solver, TargetError
 from cubie_kernels.build import build_kernel
 from cubie_kernels.build.module import kernel_module, kernel_registry
 
@@ -116,3 +116,9 @@ def test_buffers_are_explained(target, placement):
 def test_no_cuda_launch_yet():
     with pytest.raises(TargetError, match="target='cpu' or target='numpy'"):
         build_kernel(replace(SOLVER.config(), target="cuda"))
+
+
+@pytest.mark.parametrize("width", [0, -8, 12])
+def test_width_is_a_power_of_two(width):
+    with pytest.raises(InputError, match=f"power of two.*{width}"):
+        replace(SOLVER.config(), width=width)
