@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cubie_dask.errors import ClusterError as ClusterError
     from cubie_dask.errors import GridError as GridError
     from cubie_dask.errors import StorageFullError as StorageFullError
+    from cubie_dask.errors import StoreBusyError as StoreBusyError
     from cubie_dask.errors import StoreError as StoreError
     from cubie_dask.errors import SweepError as SweepError
     from cubie_dask.errors import SweepInterrupted as SweepInterrupted
@@ -43,6 +44,7 @@ _HOMES = {
     "ClusterError": "errors",
     "GridError": "errors",
     "StorageFullError": "errors",
+    "StoreBusyError": "errors",
     "StoreError": "errors",
     "SweepError": "errors",
     "SweepInterrupted": "errors",

@@ -6,10 +6,10 @@ import contextlib
 import time
 from typing import Any
 
-from distributed import Client, as_completed
+from distributed import Client, KilledWorker, as_completed
 
 from cubie_dask.errors import ClusterError
-from cubie_dask.execute import Attempt
+from cubie_dask.policy import Attempt, Probed, Task
 from cubie_dask.worker import run_chunk
 
 __all__ = ["DaskExecutor", "check_client", "kernel_threads"]
@@ -17,6 +17,7 @@ __all__ = ["DaskExecutor", "check_client", "kernel_threads"]
 _TASKS_A_THREAD = 3
 _REFRESH_SECONDS = 2.0
 _PATIENCE_SECONDS = 60
+_WAIT_SECONDS = 1.0
 
 
 class DaskExecutor:
@@ -47,7 +48,7 @@ class DaskExecutor:
         # Any: a client's methods are typed as if each might be a coroutine.
         self._client: Any = client
         self._url, self._run_id = url, run_id
-        self._tasks: dict[Any, tuple[int, int]] = {}
+        self._tasks: dict[Any, Task] = {}
         self._slots, self._seen = 1, float("-inf")
         try:
             client.wait_for_workers(1, timeout=_PATIENCE_SECONDS)
@@ -71,38 +72,70 @@ class DaskExecutor:
                 self._slots = max(1, _TASKS_A_THREAD * sum(self._client.nthreads().values()))
         return self._slots
 
-    def submit(self, chunk: int, attempt: int) -> None:
-        """Send a chunk to the cluster."""
+    def ahead(self) -> int:
+        """Return 2: a worker may have one more task than it does."""
+        return 2
+
+    def submit(self, task: Task) -> None:
+        """Send a task to the cluster."""
         future = self._client.submit(
             run_chunk,
             self._url,
             self._run_id,
-            chunk,
-            attempt,
+            task,
             self._threads,
-            key=(f"cubie-{self._run_id}", chunk, attempt),
+            key=(f"cubie-{self._run_id}", task.chunk, task.attempt),
             pure=False,
         )
-        self._tasks[future] = (chunk, attempt)
+        self._tasks[future] = task
         self._ended.add(future)
 
     def wait(self) -> list[Attempt]:
-        """Wait for at least one task, and return all that ended, releasing them."""
-        attempts = []
-        for future, result in self._ended.next_batch():
-            chunk, attempt = self._tasks.pop(future)
-            if future.status == "finished":
-                attempts.append(Attempt(chunk, attempt, record=result))
-            elif future.status == "error":
-                attempts.append(Attempt(chunk, attempt, error=result[1]))
-            else:
-                error = ClusterError(
-                    f"The cluster gave up chunk {chunk} ({future.status}): its scheduler went away "
-                    "or the client was closed. All finished chunks are kept: run the same sweep on "
-                    "the same store, with a new client, to do the rest."
-                )
-                attempts.append(Attempt(chunk, attempt, error=error))
-        return attempts
+        """Wait for a task, for a second at most, and return all that ended, releasing them."""
+        ended = self._ended
+        # As its own wait is, but for the limit.
+        with ended.thread_condition:
+            if not ended.thread_condition.wait_for(ended.has_ready, _WAIT_SECONDS):
+                return []
+        attempts = (self._attempt(*pair) for pair in ended.next_batch(block=False))
+        return [attempt for attempt in attempts if attempt is not None]
+
+    def _attempt(self, future: Any, result: Any) -> Attempt | None:
+        task = self._tasks.pop(future, None)
+        if task is None:
+            return None  # It was dropped.
+        if future.status == "finished":
+            if isinstance(result, Probed):
+                return Attempt(task, probed=result)
+            return Attempt(task, record=result)
+        if future.status == "error":
+            error = result[1]
+            if isinstance(error, KilledWorker):
+                # The scheduler has begun the task anew for all of them but the last.
+                return Attempt(task, deaths=error.allowed_failures + 1)
+            return Attempt(task, error=error)
+        if self._client.status == "running":
+            # Someone restarted the workers, or the last one that had the result is gone.
+            return Attempt(task, deaths=1)
+        error = ClusterError(
+            f"The cluster gave up chunk {task.chunk} ({future.status}): its scheduler went away "
+            "or the client was closed. All finished chunks are kept: run the same sweep on "
+            "the same store, with a new client, to do the rest."
+        )
+        return Attempt(task, error=error)
+
+    def drop(self) -> int:
+        """Take back the tasks that no worker has."""
+        try:
+            begun = {key for keys in self._client.processing().values() for key in keys}
+        except OSError:
+            return 0
+        waiting = [future for future in self._tasks if future.key not in begun]
+        for future in waiting:
+            del self._tasks[future]
+        if waiting:
+            self._client.cancel(waiting)
+        return len(waiting)
 
     def close(self) -> None:
         """Take back the tasks that have not begun; those that run end by themselves."""

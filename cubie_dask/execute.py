@@ -1,49 +1,47 @@
-"""Runs the chunks of a sweep through an executor, a few at a time, and retries failed ones."""
+"""Runs the chunks of a sweep through an executor, a few at a time, and follows up failed ones."""
 
 from __future__ import annotations
 
-import errno
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from typing import Protocol
 
-from cubie_dask.errors import ChunkError, StorageFullError
+from cubie_dask.errors import ChunkError
 from cubie_dask.ledger import Record
-from cubie_dask.progress import ChunkFailed, ChunkFinished, Event
+from cubie_dask.policy import Attempt, GiveUp, History, StopSweep, Task, follow
+from cubie_dask.progress import ChunkFailed, ChunkFinished, ChunkProbed, Event, SweepStopping
+from cubie_dask.stopping import Stopping
 from cubie_dask.store import SweepStore
 from cubie_dask.worker import compute_chunk, write_chunk
-from cubie_kernels.errors import CubieError
 
-__all__ = ["Attempt", "Executor", "InProcess", "drive", "final_error"]
+__all__ = ["Executor", "InProcess", "drive"]
 
-_MOST_ATTEMPTS = 3
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """How one attempt at a chunk ended: with a record or with an error."""
-
-    chunk: int
-    attempt: int
-    record: Record | None = None
-    error: BaseException | None = None
+# So many chunks that fail for good are no matter of single chunks.
+_MOST_GIVEN_UP = 3
 
 
 class Executor(Protocol):
     """What runs chunks: this process or a cluster."""
 
     def slots(self) -> int:
-        """Return how many chunks may be in hand now."""
+        """Return how many tasks may be in hand now."""
         ...
 
-    def submit(self, chunk: int, attempt: int) -> None:
-        """Take a chunk in hand."""
+    def ahead(self) -> int:
+        """Return how many chunks one thread may have to end once no more are given to it."""
+        ...
+
+    def submit(self, task: Task) -> None:
+        """Take a task in hand."""
         ...
 
     def wait(self) -> list[Attempt]:
         """Make progress, and return attempts that ended since the last call, if any."""
+        ...
+
+    def drop(self) -> int:
+        """Give back the tasks that are not begun, and return how many those were."""
         ...
 
     def close(self) -> None:
@@ -52,9 +50,13 @@ class Executor(Protocol):
 
 
 def drive(
-    executor: Executor, chunks: Iterable[int], tell: Callable[[Event], None], where: str
-) -> None:
-    """Run chunks until all are finished or one cannot be.
+    executor: Executor,
+    chunks: Iterable[int],
+    tell: Callable[[Event], None],
+    where: str,
+    stopping: Stopping | None = None,
+) -> str | None:
+    """Run chunks until all are finished, it is asked to stop, or it can't go on.
 
     Parameters
     ----------
@@ -66,61 +68,121 @@ def drive(
         Told of each attempt that ends.
     where : str
         The store, for messages.
+    stopping : Stopping, optional
+        Asked before each chunk is taken.
+
+    Returns
+    -------
+    str or None
+        Why it stopped before all chunks were taken, if it did.
 
     Raises
     ------
     CubieError
-        As `final_error` says.
+        As `follow` says; ChunkError at the end if chunks had to be left, or at once if they are
+        too many.
     """
-    fresh = ((chunk, 1) for chunk in chunks)
-    again: deque[tuple[int, int]] = deque()
-    flying = 0
     try:
-        while True:
-            for _ in range(executor.slots() - flying):
-                task = again.popleft() if again else next(fresh, None)
-                if task is None:
-                    break
-                executor.submit(*task)
-                flying += 1
-            if not flying:
-                return
-            for ended in executor.wait():
-                flying -= 1
-                if ended.record is not None:
-                    tell(ChunkFinished(ended.record))
-                    continue
-                assert ended.error is not None
-                final = final_error(ended, where)
-                tell(ChunkFailed(ended.chunk, ended.attempt, repr(ended.error), final is None))
-                if final is not None:
-                    raise final from ended.error
-                again.append((ended.chunk, ended.attempt + 1))
+        return _Drive(executor, chunks, tell, where, stopping or Stopping()).run()
     finally:
         executor.close()
 
 
-def final_error(ended: Attempt, where: str, most: int = _MOST_ATTEMPTS) -> Exception | None:
-    """Return the error that ends the sweep after a failed attempt, or None to try again.
+class _Drive:
+    """The state of `drive`: what is in hand, and the chunks in trouble."""
 
-    A full disk ends it at once, and so do errors of this project, which would come again. Any
-    other error is given `most` attempts.
-    """
-    error = ended.error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageFullError(
-            f"No room left for chunk {ended.chunk} in {where}. All finished chunks are kept: make "
-            "room and run the same sweep on the same store to do the rest."
-        )
-    if isinstance(error, CubieError):
-        return error
-    if ended.attempt < most:
-        return None
-    return ChunkError(
-        f"Chunk {ended.chunk} of {where} failed {ended.attempt} times, at last with "
-        f"{type(error).__name__}: {error}. All finished chunks are kept: once the cause is gone, "
-        "run the same sweep on the same store to do the rest."
-    )
+    def __init__(
+        self,
+        executor: Executor,
+        chunks: Iterable[int],
+        tell: Callable[[Event], None],
+        where: str,
+        stopping: Stopping,
+    ) -> None:
+        self._executor, self._tell, self._where = executor, tell, where
+        self._stopping = stopping
+        self._fresh = (Task(chunk) for chunk in chunks)
+        self._again: deque[Task] = deque()
+        self._troubled: dict[int, History] = {}
+        self._left: list[tuple[int, Exception]] = []
+        self._flying = 0
+        self._told_of_stop = False
+
+    def run(self) -> str | None:
+        while True:
+            reason = self._stopping.reason(self._executor.ahead())
+            if reason is None:
+                self._fill()
+            elif self._flying:
+                self._flying -= self._executor.drop()
+                self._tell_of_stop(reason)
+            if not self._flying:
+                if self._left:
+                    raise _left_out(self._left)
+                return reason
+            for ended in self._executor.wait():
+                self._flying -= 1
+                self._note(ended)
+
+    def _fill(self) -> None:
+        for _ in range(self._executor.slots() - self._flying):
+            task = self._again.popleft() if self._again else next(self._fresh, None)
+            if task is None:
+                break
+            self._executor.submit(task)
+            self._flying += 1
+
+    def _tell_of_stop(self, reason: str) -> None:
+        if not self._told_of_stop:
+            self._told_of_stop = True
+            self._tell(SweepStopping(reason, self._flying))
+
+    def _note(self, ended: Attempt) -> None:
+        chunk = ended.task.chunk
+        if ended.record is not None:
+            self._troubled.pop(chunk, None)
+            self._stopping.note(ended.record.compute_seconds + ended.record.write_seconds)
+            self._tell(ChunkFinished(ended.record))
+            return
+        history = self._troubled.get(chunk, History())
+        self._troubled[chunk], step = follow(history, ended, self._where)
+        if ended.probed is not None:
+            self._tell(ChunkProbed(chunk, ended.task.attempt, ended.probed.lost))
+        else:
+            error = repr(ended.error) if ended.error is not None else "its worker died"
+            retried = isinstance(step, Task)
+            follows = _follows(step)
+            self._tell(ChunkFailed(chunk, ended.task.attempt, error, retried, follows))
+        if isinstance(step, Task):
+            self._again.append(step)
+            return
+        if isinstance(step, StopSweep):
+            raise step.error from (None if step.error is ended.error else ended.error)
+        self._troubled.pop(chunk)
+        step.error.__cause__ = ended.error
+        self._left.append((chunk, step.error))
+        if len(self._left) == _MOST_GIVEN_UP:
+            raise _left_out(self._left)
+
+
+def _follows(step: Task | GiveUp | StopSweep) -> str:
+    if isinstance(step, StopSweep):
+        return "the sweep stops"
+    if isinstance(step, GiveUp):
+        return "the sweep goes on without it"
+    if step.probe:
+        return "its runs are tried in processes of their own"
+    return "it is begun again"
+
+
+def _left_out(left: list[tuple[int, Exception]]) -> Exception:
+    first = left[0][1]
+    if len(left) == 1:
+        return first
+    chunks = ", ".join(str(chunk) for chunk, _ in left)
+    error = ChunkError(f"{len(left)} chunks ({chunks}) can't be computed. The first: {first}")
+    error.__cause__ = first.__cause__
+    return error
 
 
 class InProcess:
@@ -143,8 +205,8 @@ class InProcess:
         # Before the first chunk, so that its time is that of its runs.
         store.recipe.solver.build()
         self._store, self._threads = store, threads
-        self._queue: deque[tuple[int, int]] = deque()
-        self._writing: dict[Future[Record], tuple[int, int]] = {}
+        self._queue: deque[Task] = deque()
+        self._writing: dict[Future[Record], Task] = {}
         writers = min(8, max(2, available_threads()))
         self._most_writing = writers + 1
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="cubie-write")
@@ -153,29 +215,38 @@ class InProcess:
         """Return room for one chunk that is computed and those that are written."""
         return 1 + self._most_writing
 
-    def submit(self, chunk: int, attempt: int) -> None:
+    def ahead(self) -> int:
+        """Return 1: it is asked between chunks."""
+        return 1
+
+    def submit(self, task: Task) -> None:
         """Queue a chunk."""
-        self._queue.append((chunk, attempt))
+        self._queue.append(task)
 
     def wait(self) -> list[Attempt]:
         """Compute the next chunk, or else wait for one to be written."""
         if not self._queue or len(self._writing) >= self._most_writing:
             wait(self._writing, return_when=FIRST_COMPLETED)
         else:
-            chunk, attempt = self._queue.popleft()
+            task = self._queue.popleft()
             try:
-                computed = compute_chunk(self._store, chunk, self._threads)
+                computed = compute_chunk(self._store, task.chunk, self._threads, task.boxes)
             except Exception as error:
-                return [Attempt(chunk, attempt, error=error)]
-            written = self._writers.submit(write_chunk, self._store, computed, attempt)
-            self._writing[written] = (chunk, attempt)
+                return [Attempt(task, error=error)]
+            written = self._writers.submit(write_chunk, self._store, computed, task.attempt)
+            self._writing[written] = task
         return [self._ended(future) for future in [f for f in self._writing if f.done()]]
 
     def _ended(self, future: Future[Record]) -> Attempt:
-        chunk, attempt = self._writing.pop(future)
+        task = self._writing.pop(future)
         error = future.exception()
-        record = future.result() if error is None else None
-        return Attempt(chunk, attempt, record, error)
+        return Attempt(task, record=future.result() if error is None else None, error=error)
+
+    def drop(self) -> int:
+        """Empty the queue."""
+        count = len(self._queue)
+        self._queue.clear()
+        return count
 
     def close(self) -> None:
         """Let the chunks that are computed be written, and drop the others."""

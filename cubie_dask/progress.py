@@ -16,12 +16,15 @@ __all__ = [
     "Bar",
     "ChunkFailed",
     "ChunkFinished",
+    "ChunkProbed",
     "Event",
     "Lines",
     "Listener",
     "SweepEnded",
     "SweepStarted",
+    "SweepStopping",
     "listener_for",
+    "span",
 ]
 
 
@@ -64,13 +67,49 @@ class ChunkFailed:
     error : str
         What went wrong.
     retried : bool
-        Whether it is begun again; else the sweep stops.
+        Whether it is begun again.
+    follows : str
+        What happens now, in words.
     """
 
     chunk: int
     attempt: int
     error: str
     retried: bool
+    follows: str
+
+
+@dataclass(frozen=True)
+class ChunkProbed:
+    """It was found out which runs of a chunk kill the process that computes them.
+
+    Attributes
+    ----------
+    chunk, attempt : int
+        Which chunk, and how often it has been begun.
+    lost : int
+        Number of those runs; 0 if the workers died of something else.
+    """
+
+    chunk: int
+    attempt: int
+    lost: int
+
+
+@dataclass(frozen=True)
+class SweepStopping:
+    """No more chunks are taken.
+
+    Attributes
+    ----------
+    reason : str
+        Why.
+    in_hand : int
+        Number of chunks that are finished still.
+    """
+
+    reason: str
+    in_hand: int
 
 
 @dataclass(frozen=True)
@@ -89,7 +128,7 @@ class SweepEnded:
     seconds: float
 
 
-Event = SweepStarted | ChunkFinished | ChunkFailed | SweepEnded
+Event = SweepStarted | ChunkFinished | ChunkFailed | ChunkProbed | SweepStopping | SweepEnded
 Listener = Callable[[Event], None]
 
 
@@ -129,7 +168,7 @@ class _Tally:
         rate = self.rate()
         text = f"{self.runs_done:,} of {self.runs:,} runs ({share:.1%}), {rate:,.0f} runs/s"
         if rate > 0 and self.runs_done < self.runs:
-            text += f", {_span((self.runs - self.runs_done) / rate)} left"
+            text += f", {span((self.runs - self.runs_done) / rate)} left"
         if self.failed:
             text += f", {self.failed:,} runs failed"
         if self.retried:
@@ -172,8 +211,8 @@ class Lines:
             self._write(f"{event.runs:,} runs in {event.chunks:,} chunks{before}: {event.store}")
         elif isinstance(event, SweepEnded):
             self._write(f"{self._tally.line()}; {_ending(event)}")
-        elif isinstance(event, ChunkFailed):
-            self._write(_failure(event))
+        elif isinstance(event, ChunkFailed | ChunkProbed | SweepStopping):
+            self._write(_told(event))
         elif now - self._last >= self.interval:
             self._write(self._tally.line())
         else:
@@ -214,8 +253,8 @@ class Bar:
         if isinstance(event, SweepStarted):
             self._bar.start()
             self._task = self._bar.add_task("", total=event.runs, completed=event.runs_before)
-        elif isinstance(event, ChunkFailed):
-            self._bar.console.print(_failure(event), markup=False, highlight=False)
+        elif isinstance(event, ChunkFailed | ChunkProbed | SweepStopping):
+            self._bar.console.print(_told(event), markup=False, highlight=False)
         if self._task is not None:
             completed = self._tally.runs_done
             self._bar.update(self._task, completed=completed, description=self._tally.line())
@@ -256,17 +295,22 @@ def listener_for(progress: str | bool | Listener) -> Listener:
     )
 
 
-def _failure(event: ChunkFailed) -> str:
-    what = "it is begun again" if event.retried else "the sweep stops"
-    return f"chunk {event.chunk}, attempt {event.attempt}, failed: {event.error}; {what}"
+def _told(event: ChunkFailed | ChunkProbed | SweepStopping) -> str:
+    if isinstance(event, ChunkFailed):
+        what = f"failed: {event.error}; {event.follows}"
+    elif isinstance(event, ChunkProbed):
+        what = f"probed: {event.lost or 'no'} runs kill the process that computes them"
+    else:
+        return f"stopping ({event.reason}); {event.in_hand} chunks in hand are finished"
+    return f"chunk {event.chunk}, attempt {event.attempt}, {what}"
 
 
 def _ending(event: SweepEnded) -> str:
     state = "complete" if event.complete else "stopped, not complete"
-    return f"{state} after {_span(event.seconds)}"
+    return f"{state} after {span(event.seconds)}"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     if seconds < 7200:

@@ -17,7 +17,7 @@ from typing import Any
 
 from zarr.storage import FsspecStore
 
-from cubie_dask.errors import StoreError
+from cubie_dask.errors import StoreBusyError, StoreError
 from cubie_dask.storage import Storage
 
 __all__ = ["RemoteStorage"]
@@ -72,7 +72,7 @@ class RemoteStorage(Storage):
             age = self.age(_CREATING)
             if age < _STALE_SECONDS:
                 maker = self.read(_CREATING).decode("utf-8", "replace")
-                raise StoreError(
+                raise StoreBusyError(
                     f"{self} is being made by {maker}, which gave its last sign {age:.0f} s ago: "
                     f"run this again once it is made. If that process died, it is taken over "
                     f"after {_STALE_SECONDS:.0f} s."
@@ -87,7 +87,7 @@ class RemoteStorage(Storage):
             self._files.rm(self._root, recursive=True)
         mine = f"{socket.gethostname()}:{os.getpid()}, {uuid.uuid4().hex[:8]}".encode()
         if not self.create(_CREATING, mine):
-            raise StoreError(f"{self} is being made by another process.")
+            raise StoreBusyError(f"{self} is being made by another process.")
         ended = threading.Event()
 
         def renew() -> None:
@@ -102,7 +102,7 @@ class RemoteStorage(Storage):
             ended.set()
             living.join()
         if self.read(_CREATING) != mine:
-            raise StoreError(f"{self} was made by another process meanwhile.")
+            raise StoreBusyError(f"{self} was made by another process meanwhile.")
         self.delete(_CREATING)
 
     def exists(self) -> bool:

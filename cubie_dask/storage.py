@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from cubie_dask.errors import StoreError
+from cubie_dask.errors import StoreBusyError, StoreError
 
 __all__ = ["PARTIAL", "LocalStorage", "Storage", "StorePath", "is_url", "open_storage"]
 
@@ -54,7 +54,7 @@ class Storage(ABC):
 
         Raises
         ------
-        StoreError
+        StoreBusyError
             If another process is making one.
         """
 
@@ -66,7 +66,7 @@ class Storage(ABC):
 
         Raises
         ------
-        StoreError
+        StoreBusyError
             On leaving, if another process made one meanwhile.
         """
 
@@ -222,7 +222,7 @@ class LocalStorage(Storage):
             os.rename(build, self.path)
         except OSError as fault:
             if self.path.exists() and any(self.path.iterdir()):
-                raise StoreError(f"{self} was made by another process meanwhile.") from fault
+                raise StoreBusyError(f"{self} was made by another process meanwhile.") from fault
             raise
         finally:
             shutil.rmtree(build, ignore_errors=True)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
-from cubie_dask.errors import SweepInterrupted
 from cubie_dask.estimate import pilot_seconds
-from cubie_dask.execute import Executor, InProcess, drive
 from cubie_dask.grid import Grid
+from cubie_dask.passes import PassOptions, run_pass
 from cubie_dask.plan import Plan
 from cubie_dask.planning import chunks_of, estimated_plan
-from cubie_dask.progress import Event, SweepEnded, SweepStarted, listener_for
+from cubie_dask.progress import Event, listener_for
 from cubie_dask.recipe import Recipe
 from cubie_dask.report import Report, report_of
 from cubie_dask.rounding import check_keepbits
 from cubie_dask.storage import Storage, StorePath
-from cubie_dask.store import SweepStore, prepare_store
 from cubie_kernels.checks import count
 from cubie_kernels.errors import InputError, nearest
 from cubie_kernels.solver import Solver
@@ -191,8 +187,12 @@ class Sweep:
         *,
         progress: Literal["auto", "bar", "lines", "none"] | bool | Callable[[Event], None] = "auto",
         threads: int | None = None,
+        max_time: float | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> Report:
         """Compute what the store lacks.
+
+        The first Ctrl-C or SIGTERM lets the chunks in hand be finished, the second stops at once.
 
         Parameters
         ----------
@@ -207,6 +207,12 @@ class Sweep:
         threads : int, optional
             Threads of the kernel in each task. Default: all cores, shared among the tasks that run
             at once. It has no effect on results.
+        max_time : float, optional
+            Seconds after which the call should be over: no chunk is begun that would take longer,
+            as far as those before it tell.
+        share : tuple of int, default (0, 1)
+            ``(k, n)`` does only the chunks whose number leaves k when divided by n, so that n
+            processes without a cluster can work on one store.
 
         Returns
         -------
@@ -217,38 +223,23 @@ class Sweep:
         ------
         StoreError
             If the path holds something else; ChangedSweepError, naming the fields, if it is
-            another sweep.
+            another sweep; StoreBusyError if another process computes some of the same chunks.
         StorageFullError
             If the disk is full.
         ChunkError
-            If a chunk failed three times.
+            At the end, if a chunk failed three times; at once, if three chunks did.
         ClusterError
             If the client isn't usable, or the cluster went away.
         SweepInterrupted
-            On Ctrl-C, a ``KeyboardInterrupt``. In all these cases each finished chunk is kept, and
-            another ``run`` with the same store goes on from there.
+            On Ctrl-C, SIGTERM or `max_time`, a ``KeyboardInterrupt``. In all these cases each
+            finished chunk is kept, and another ``run`` with the same store goes on from there.
+        InputError
+            For any argument that isn't usable.
         """
         listener = listener_for(progress)
-        make_executor = _executor_for(client, threads)
-        opened = prepare_store(store, Recipe(self.solver, self.grid, self.plan(), self.keepbits))
-        started = time.perf_counter()
-        done = opened.finished()
-        plan = opened.recipe.plan
-        listener(_started(opened, done))
-        try:
-            if len(done) < plan.chunks:
-                opened.storage.sweep()
-                todo = (chunk for chunk in range(plan.chunks) if chunk not in done)
-                drive(make_executor(opened), todo, listener, str(opened.storage))
-        except KeyboardInterrupt as stop:
-            raise SweepInterrupted(
-                f"Stopped with {len(opened.finished()):,} of {plan.chunks:,} chunks finished in "
-                f"{opened.storage}. Run the same sweep on the same store to do the rest."
-            ) from stop
-        finally:
-            complete = len(opened.finished()) == plan.chunks
-            listener(SweepEnded(complete, time.perf_counter() - started))
-        return report_of(opened)
+        options = PassOptions(threads, max_time, share)
+        recipe = Recipe(self.solver, self.grid, self.plan(), self.keepbits)
+        return report_of(run_pass(recipe, store, client, listener, options))
 
     def dataset(self, chunk_runs: int | None = None, *, threads: int | None = None) -> xr.Dataset:
         """Return the results as a labelled dataset that integrates what a computation touches.
@@ -286,18 +277,3 @@ class Sweep:
             threads = count("threads", threads, 4096)
         recipe = Recipe(sweep.solver, sweep.grid, sweep.plan(), sweep.keepbits)
         return lazy_dataset(recipe, threads)
-
-
-def _executor_for(client: Client | None, threads: int | None) -> Callable[[SweepStore], Executor]:
-    if client is None:
-        return lambda opened: InProcess(opened, threads)
-    from cubie_dask.dask_executor import DaskExecutor, check_client
-
-    checked = check_client(client)
-    return lambda opened: DaskExecutor(checked, opened.storage.url, uuid.uuid4().hex[:12], threads)
-
-
-def _started(opened: SweepStore, done: set[int]) -> SweepStarted:
-    plan = opened.recipe.plan
-    runs = sum(plan.block(chunk).runs for chunk in done)
-    return SweepStarted(str(opened.storage), plan.runs, plan.chunks, runs, len(done))

@@ -12,14 +12,18 @@ from functools import lru_cache
 
 import numpy as np
 
-from cubie_dask.grid import Block
+from cubie_dask.grid import Block, SampleGrid
 from cubie_dask.ledger import Record
+from cubie_dask.pieces import integrate
+from cubie_dask.policy import Probed, Task
 from cubie_dask.store import SweepStore, open_store
 from cubie_kernels.run.batch import Column, Outcome
 from cubie_kernels.status import Status
 from cubie_kernels.version import __version__
 
 __all__ = ["Computed", "compute_chunk", "run_chunk", "write_chunk"]
+
+_LEAST_WRITERS = 2
 
 _opening = threading.Lock()
 
@@ -35,8 +39,13 @@ class Computed:
     seconds: float
 
 
-def compute_chunk(store: SweepStore, chunk: int, threads: int | None = None) -> Computed:
-    """Integrate the runs of a chunk.
+def compute_chunk(
+    store: SweepStore,
+    chunk: int,
+    threads: int | None = None,
+    boxes: tuple[Block, ...] | None = None,
+) -> Computed:
+    """Integrate the runs of a chunk, in pieces if they need more memory than there is.
 
     Parameters
     ----------
@@ -46,11 +55,16 @@ def compute_chunk(store: SweepStore, chunk: int, threads: int | None = None) -> 
         Number of the chunk.
     threads : int, optional
         Threads of the kernel. Default: one for each core that this process may use.
+    boxes : tuple of Block, optional
+        Parts of the chunk, to integrate one after the other; runs in none of them are marked as
+        lost. Default: the whole.
     """
     start = time.perf_counter()
-    block = store.recipe.plan.block(chunk)
-    columns = store.recipe.grid.columns(block)
-    outcome = store.recipe.solver.run(columns, block.runs, threads)
+    recipe = store.recipe
+    block = recipe.plan.block(chunk)
+    outcome = integrate(recipe, block, (block,) if boxes is None else boxes, threads)
+    # Those of a sample are written with the results.
+    columns = recipe.grid.columns(block) if isinstance(recipe.grid, SampleGrid) else {}
     return Computed(chunk, block, columns, outcome, time.perf_counter() - start)
 
 
@@ -78,8 +92,10 @@ def write_chunk(store: SweepStore, computed: Computed, attempt: int = 1) -> Reco
     return record
 
 
-def run_chunk(url: str, run_id: str, chunk: int, attempt: int, threads: int) -> Record:
-    """Compute and write a chunk in a worker process that keeps the opened sweep for the next one.
+def run_chunk(url: str, run_id: str, task: Task, threads: int) -> Record | Probed:
+    """Do a task in a worker of a cluster, which keeps the opened sweep for the next one.
+
+    While results are written, the worker begins its next task.
 
     Parameters
     ----------
@@ -87,12 +103,35 @@ def run_chunk(url: str, run_id: str, chunk: int, attempt: int, threads: int) -> 
         The store, as this process sees it: a path or URL.
     run_id : str
         Name of this pass over the sweep: with another one the store is opened anew.
-    chunk, attempt, threads : int
-        The chunk, how often it has been begun, and the threads of the kernel.
+    task : Task
+        What to do.
+    threads : int
+        Threads of the kernel.
     """
+    if task.probe:
+        from cubie_dask.probing import probe_chunk
+
+        return probe_chunk(url, task.chunk, threads)
     with _opening:
         store = _opened(url, run_id)
-    return write_chunk(store, compute_chunk(store, chunk, threads), attempt)
+    for _, record in store.ledger.read([task.chunk]):
+        # Its worker died, or lost the scheduler, when all was done.
+        if isinstance(record, Record):
+            return record
+    computed = compute_chunk(store, task.chunk, threads, task.boxes)
+    from distributed import secede
+
+    # Taken before the next task can begin: so few results are in memory at a time.
+    with _writers():
+        secede()
+        return write_chunk(store, computed, task.attempt)
+
+
+@lru_cache(maxsize=1)
+def _writers() -> threading.BoundedSemaphore:
+    from distributed import get_worker
+
+    return threading.BoundedSemaphore(max(_LEAST_WRITERS, get_worker().state.nthreads))
 
 
 @lru_cache(maxsize=4)
