@@ -83,7 +83,7 @@ class Estimate:
         """Return what there is to say, line by line."""
         may = "" if self.memory is None else f" of {size_text(self.memory)}"
         rows = {
-            "size": f"of a chunk set by: {self.limited_by}",
+            "limit": f"the size of a chunk comes from: {self.limited_by}",
             "memory": f"{size_text(self.memory_needed)}{may} a worker, with "
             f"{self.chunks_in_hand} chunks in hand; kernel {size_text(self.scratch_bytes)} a lane",
             "device": f"{size_text(self.device_bytes)} a chunk, if it were a GPU",
@@ -91,7 +91,7 @@ class Estimate:
         if self.disk_free is not None:
             rows["disk"] = f"{size_text(self.disk_free)} free"
         if self.seconds is None or self.chunk_seconds is None or self.run_seconds is None:
-            return rows | {"time": "not known: a pilot tells it"}
+            return rows | {"time": "not known: a pilot tells it, plan(pilot=True) or --pilot"}
         each = f"{self.workers:,} worker{'s' if self.workers > 1 else ''}"
         return rows | {
             "time": f"{time_text(self.seconds)} of computing on {each}: "

@@ -13,12 +13,15 @@ from cubie_dask.capacity import Workers, check_disk, make_plan
 from cubie_dask.estimate import estimate, known_workers, pilot_seconds
 from cubie_dask.grid import Grid, ProductGrid
 from cubie_dask.plan import Plan
+from cubie_dask.recipe import Recipe
+from cubie_dask.storage import LocalStorage, Storage, StorePath, open_storage
+from cubie_dask.store import open_store, read_attributes
 from cubie_kernels.checks import count, number
 from cubie_kernels.errors import InputError
 from cubie_kernels.labels import result_names, run_labels
 
 if TYPE_CHECKING:
-    from cubie_dask.storage import Storage, StorePath
+    from cubie_dask.sweep import Sweep
     from cubie_kernels.solver import Solver
 
 __all__ = ["checked_bytes", "chunks_of", "estimated_plan"]
@@ -51,9 +54,7 @@ def chunks_of(
 
 
 def estimated_plan(
-    solver: Solver,
-    grid: Grid,
-    chunk_runs: int | None,
+    sweep: Sweep,
     *,
     workers: int | None = None,
     memory: int | str | None = None,
@@ -61,7 +62,7 @@ def estimated_plan(
     store: StorePath | Storage | None = None,
     pilot: bool = False,
 ) -> Plan:
-    """Return the chunks of a sweep and what they cost; see :meth:`Sweep.plan`."""
+    """Return the chunks of a sweep and what they cost; see :meth:`cubie_dask.Sweep.plan`."""
     if workers is not None:
         workers = count("workers", workers, 1_000_000)
     if run_seconds is not None:
@@ -70,20 +71,21 @@ def estimated_plan(
             raise InputError(f"run_seconds must be above 0, not {run_seconds!r}.")
     is_pilot = pilot and run_seconds is None
     if is_pilot:
-        run_seconds = pilot_seconds(solver, grid, _threads_of(workers))
+        run_seconds = pilot_seconds(sweep.solver, sweep.grid, _threads_of(workers))
     known = known_workers(
-        solver,
-        grid,
+        sweep.solver,
+        sweep.grid,
         workers=workers,
         memory=None if memory is None else checked_bytes("memory", memory),
         run_seconds=run_seconds,
     )
-    plan, reason = chunks_of(solver, grid, chunk_runs, known)
+    plan, reason = chunks_of(sweep.solver, sweep.grid, sweep.chunk_runs, known)
     free = None
     if store is not None:
-        plan, reason, free = _in_store(store, plan, reason)
+        recipe = Recipe(sweep.solver, sweep.grid, plan, sweep.keepbits)
+        plan, reason, free = _in_store(store, recipe, reason)
     return replace(
-        plan, estimate=estimate(plan, solver, known, reason, is_pilot=is_pilot, free=free)
+        plan, estimate=estimate(plan, sweep.solver, known, reason, is_pilot=is_pilot, free=free)
     )
 
 
@@ -113,14 +115,14 @@ def _threads_of(workers: int | None) -> int:
     return max(1, available_threads() // (workers or 1))
 
 
-def _in_store(store: StorePath | Storage, plan: Plan, reason: str) -> tuple[Plan, str, int | None]:
+def _in_store(
+    store: StorePath | Storage, recipe: Recipe, reason: str
+) -> tuple[Plan, str, int | None]:
     """Return the plan that a store has or would have, checked against the room on its disk."""
-    from cubie_dask.storage import LocalStorage, open_storage
-    from cubie_dask.store import open_store
-
     storage = open_storage(store)
-    done = 0
+    plan, done = recipe.plan, 0
     if storage.exists() and not storage.vacant():
+        recipe.check_same(read_attributes(storage), str(storage))
         opened = open_store(storage)
         plan, reason = opened.recipe.plan, "the store, which was made with it"
         done = sum(plan.block(chunk).runs for chunk in opened.finished())

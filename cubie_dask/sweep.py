@@ -160,9 +160,7 @@ class Sweep:
             For an argument that isn't usable.
         """
         return estimated_plan(
-            self.solver,
-            self.grid,
-            self.chunk_runs,
+            self,
             workers=workers,
             memory=memory,
             run_seconds=run_seconds,
