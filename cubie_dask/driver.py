@@ -27,7 +27,7 @@ from cubie_dask.stopping import Stopping
 from cubie_dask.storage import Storage
 from cubie_kernels.errors import InputError
 
-__all__ = ["WHOLE", "check_share", "driving"]
+__all__ = ["WHOLE", "check_share", "driving", "is_gone"]
 
 WHOLE = (0, 1)
 """The share of a driver that does all chunks."""
@@ -162,7 +162,7 @@ class _Lock:
                 other, age = _entry(self._storage.read(name)), self._storage.age(name)
             except FileNotFoundError:
                 continue
-            if other is None or age > _DEAD_SECONDS or _is_gone(other):
+            if other is None or age > _DEAD_SECONDS or is_gone(other.host, other.pid):
                 if other is not None or age > _DEAD_SECONDS:
                     self._storage.delete(name)
                 continue
@@ -193,11 +193,12 @@ def _entry(data: bytes) -> _Entry | None:
         return None
 
 
-def _is_gone(other: _Entry) -> bool:
-    if other.host != socket.gethostname():
+def is_gone(host: str, pid: int) -> bool:
+    """Tell whether a process is of this machine and has ended."""
+    if host != socket.gethostname():
         return False
     try:
-        os.kill(other.pid, 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except OSError:

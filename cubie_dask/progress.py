@@ -311,6 +311,7 @@ def _ending(event: SweepEnded) -> str:
 
 
 def span(seconds: float) -> str:
+    """Return a length of time as people say it."""
     if seconds < 120:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     if seconds < 7200:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cubie_dask.ledger import Record
 from cubie_dask.plan import Plan
 from cubie_dask.storage import Storage, StorePath
 from cubie_dask.store import SweepStore, open_store, open_sweep
@@ -14,7 +15,7 @@ from cubie_kernels.status import Status
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Report", "report_of", "sweep_report"]
+__all__ = ["Report", "Totals", "Worker", "report_of", "sweep_report"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,16 @@ class Report:
         """Whether all chunks are finished."""
         return self.chunks == self.plan.chunks
 
+    @property
+    def runs_finished(self) -> int:
+        """Number of runs that were computed, however they ended."""
+        return self.plan.runs - self.statuses.get(Status.NOT_RUN, 0)
+
+    @property
+    def runs_failed(self) -> int:
+        """Number of runs that were computed and did not succeed."""
+        return self.runs_finished - self.statuses.get(Status.SUCCESS, 0)
+
     def dataset(self) -> xr.Dataset:
         """Return the results as a labelled dataset; see `open_sweep`."""
         return open_sweep(self.store)
@@ -93,22 +104,75 @@ def sweep_report(store: StorePath | Storage) -> Report:
 
 def report_of(opened: SweepStore) -> Report:
     """Return the report of an opened store."""
-    records, plan = opened.records(), opened.recipe.plan
-    counts: Counter[str] = Counter()
-    for record in records:
-        counts.update(record.statuses)
-    missing = plan.runs - sum(record.runs for record in records)
-    if missing:
-        counts[Status.NOT_RUN.name] += missing
-    return Report(
-        store=opened.storage.url,
-        name=opened.recipe.solver.system.name,
-        plan=plan,
-        chunks=len(records),
-        statuses={Status[name]: count for name, count in counts.items()},
-        steps=sum(record.steps for record in records),
-        compute_seconds=sum(record.compute_seconds for record in records),
-        write_seconds=sum(record.write_seconds for record in records),
-        workers=tuple(sorted({record.worker for record in records})),
-        last=max((record.finished for record in records), default=None),
-    )
+    totals = Totals()
+    for record in opened.records():
+        totals.add(record)
+    return totals.report(opened)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A machine and process, and what it did.
+
+    Attributes
+    ----------
+    name : str
+        Machine and process.
+    chunks, runs : int
+        What it finished.
+    seen : str
+        When it finished a chunk last, in UTC.
+    """
+
+    name: str
+    chunks: int
+    runs: int
+    seen: str
+
+
+class Totals:
+    """Sums over records, taken one by one."""
+
+    def __init__(self) -> None:
+        self._statuses: Counter[str] = Counter()
+        self._workers: dict[str, Worker] = {}
+        self._chunks = self._runs = self._steps = 0
+        self._compute_seconds = self._write_seconds = 0.0
+
+    def add(self, record: Record) -> None:
+        """Take note of a finished chunk."""
+        self._statuses.update(record.statuses)
+        self._chunks += 1
+        self._runs += record.runs
+        self._steps += record.steps
+        self._compute_seconds += record.compute_seconds
+        self._write_seconds += record.write_seconds
+        before = self._workers.get(record.worker, Worker(record.worker, 0, 0, ""))
+        self._workers[record.worker] = Worker(
+            record.worker,
+            before.chunks + 1,
+            before.runs + record.runs,
+            max(before.seen, record.finished),
+        )
+
+    def workers(self) -> tuple[Worker, ...]:
+        """Return who did chunks, the one seen last first."""
+        return tuple(sorted(self._workers.values(), key=lambda one: one.seen, reverse=True))
+
+    def report(self, opened: SweepStore) -> Report:
+        """Return the report of the store that the records are of."""
+        plan, counts = opened.recipe.plan, Counter(self._statuses)
+        if plan.runs > self._runs:
+            counts[Status.NOT_RUN.name] += plan.runs - self._runs
+        return Report(
+            store=opened.storage.url,
+            name=opened.recipe.solver.system.name,
+            plan=plan,
+            chunks=self._chunks,
+            statuses={Status[name]: count for name, count in counts.items()},
+            steps=self._steps,
+            compute_seconds=self._compute_seconds,
+            write_seconds=self._write_seconds,
+            workers=tuple(sorted(self._workers)),
+            last=max((one.seen for one in self._workers.values()), default=None),
+        )

@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, **layout)
 
-    for add_command in (_add_run, _add_plan, _add_status, _add_export, _add_tls):
+    for add_command in (_add_run, _add_plan, _add_status, _add_export, _add_slurm, _add_tls):
         add_command(add)
     return parser
 
@@ -139,6 +139,15 @@ def _add_status(add: _Add) -> None:
     status.set_defaults(command=_status)
     _add_store(status)
     status.add_argument("--json", action="store_true", help="print one JSON object")
+    status.add_argument(
+        "--watch", action="store_true", help="look again and again, until it is complete or Ctrl-C"
+    )
+    status.add_argument(
+        "--every",
+        type=_positive,
+        metavar="S",
+        help="seconds between looks; default: 2 on a terminal, 30 elsewhere",
+    )
 
 
 def _add_export(add: _Add) -> None:
@@ -150,6 +159,38 @@ def _add_export(add: _Add) -> None:
         "--format", choices=["netcdf", "parquet"], help="default: what the ending of PATH names"
     )
     export.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+
+
+def _add_slurm(add: _Add) -> None:
+    slurm = add("slurm", "make a batch script for Slurm")
+    slurm.set_defaults(command=_slurm)
+    _add_file(slurm)
+    slurm.add_argument("--time", required=True, metavar="T", help="wall time, as Slurm writes it")
+    slurm.add_argument("--nodes", type=_positive, default=1, metavar="N", help="default: 1")
+    slurm.add_argument(
+        "--array", type=_positive, metavar="N", help="N jobs of one node that share the chunks"
+    )
+    slurm.add_argument("--partition", metavar="P", help="where to queue it")
+    slurm.add_argument("--account", metavar="A", help="who pays")
+    slurm.add_argument("--gpus", type=_positive, metavar="N", help="GPUs of each node")
+    slurm.add_argument(
+        "--cpus", type=_positive, metavar="N", help="cores of each node; default: whole nodes"
+    )
+    slurm.add_argument("--mem", metavar="M", help="memory of each node, such as 64G")
+    slurm.add_argument("--interface", metavar="IF", help="network interface of Dask, such as ib0")
+    slurm.add_argument(
+        "--directive", action="append", default=[], metavar="KEY=VALUE", help="another #SBATCH line"
+    )
+    slurm.add_argument(
+        "--folder",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="a folder all nodes see, for certificates; default: this one",
+    )
+    where = slurm.add_mutually_exclusive_group()
+    where.add_argument("--output", type=Path, metavar="FILE", help="write the script to a new file")
+    where.add_argument("--submit", action="store_true", help="hand the script to sbatch")
 
 
 def _add_tls(add: _Add) -> None:
@@ -189,8 +230,10 @@ def _plan(given: argparse.Namespace) -> Exit:
 
 
 def _status(given: argparse.Namespace) -> Exit:
-    from cubie_dask.cli.showing import status
+    from cubie_dask.cli.standing import status, watch
 
+    if given.watch:
+        return watch(given.store, given.json, given.every)
     return status(given.store, given.json)
 
 
@@ -198,6 +241,12 @@ def _export(given: argparse.Namespace) -> Exit:
     from cubie_dask.cli.exporting import export
 
     return export(given.store, given.path, given.format, given.overwrite)
+
+
+def _slurm(given: argparse.Namespace) -> Exit:
+    from cubie_dask.cli.batch import slurm
+
+    return slurm(given)
 
 
 def _tls(given: argparse.Namespace) -> Exit:

@@ -1,20 +1,19 @@
-"""The commands that compute nothing: ``plan`` and ``status``."""
+"""The command ``plan``: what a sweep would cost."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from cubie_dask.cli.exits import Exit, exit_of
+from cubie_dask.cli.exits import Exit
 from cubie_dask.cli.output import say
 from cubie_dask.cli.sweep_file import SweepFile, read_sweep_file
 from cubie_dask.recipe import Recipe
-from cubie_dask.report import Report, sweep_report
+from cubie_dask.report import sweep_report
 from cubie_dask.storage import open_storage
 from cubie_dask.store import read_attributes
 from cubie_kernels.errors import InputError
 
-__all__ = ["plan", "status", "store_of"]
+__all__ = ["plan", "store_of"]
 
 _SHOWN_TIMES = 3
 
@@ -51,13 +50,6 @@ def plan(path: Path, store: str | None) -> Exit:
     return Exit.COMPLETE
 
 
-def status(store: str, as_json: bool) -> Exit:
-    """Print how far the sweep in a store is, as text or as one JSON object."""
-    report = sweep_report(store)
-    say(json.dumps(_as_dict(report)) if as_json else report)
-    return exit_of(report)
-
-
 def _times(file: SweepFile) -> str:
     times = file.sweep.solver.times
     if times is None:
@@ -77,20 +69,3 @@ def _progress(file: SweepFile, store: str) -> str:
     recipe.check_same(read_attributes(storage), store)
     report = sweep_report(storage)
     return f"{store}, with {report.chunks:,} of {report.plan.chunks:,} chunks finished"
-
-
-def _as_dict(report: Report) -> dict[str, object]:
-    return {
-        "store": report.store,
-        "model": report.name,
-        "complete": report.complete,
-        "runs": report.plan.runs,
-        "chunks": report.plan.chunks,
-        "chunks_finished": report.chunks,
-        "statuses": {status.name.lower(): n for status, n in sorted(report.statuses.items())},
-        "steps": report.steps,
-        "compute_seconds": report.compute_seconds,
-        "write_seconds": report.write_seconds,
-        "workers": list(report.workers),
-        "last_chunk_finished": report.last,
-    }

@@ -5,6 +5,7 @@ import os
 import socket
 
 import pytest
+from sweep_models import lorenz_sweep
 
 from cubie_dask.heartbeat import StoreProgress, read_heartbeats
 from cubie_dask.ledger import Record
@@ -133,3 +134,14 @@ def test_a_disk_that_takes_nothing_stops_no_sweep(tmp_path, clock, caplog):
     told(SweepStarted("s", 90, 9, 0, 0))
     told(SweepEnded(True, 1.0))
     assert "No progress written" in caplog.text
+
+
+def test_a_sweep_leaves_its_progress(tmp_path):
+    report = lorenz_sweep(200).run(tmp_path / "a", progress="none")
+    ((heartbeat, age),) = read_heartbeats(open_storage(tmp_path / "a"), "status")
+    assert heartbeat.state == "complete"
+    assert heartbeat.runs_finished == heartbeat.runs == report.plan.runs
+    assert heartbeat.chunks_finished == report.plan.chunks
+    assert sum(worker["chunks"] for worker in heartbeat.workers.values()) == report.plan.chunks
+    assert heartbeat.pid == os.getpid()
+    assert age < 600
