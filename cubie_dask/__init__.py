@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from cubie_dask.statistics import ensemble_statistics as ensemble_statistics
     from cubie_dask.store import open_sweep as open_sweep
     from cubie_dask.sweep import Sweep as Sweep
+    from cubie_dask.verifying import Verification as Verification
+    from cubie_dask.verifying import repair_sweep as repair_sweep
+    from cubie_dask.verifying import verify_sweep as verify_sweep
 
 _HOMES = {
     "CapacityError": "errors",
@@ -54,16 +57,19 @@ _HOMES = {
     "Quantiles": "statistics",
     "Report": "report",
     "Sweep": "sweep",
+    "Verification": "verifying",
     "TlsFiles": "encryption",
     "connect": "cluster",
     "cuda_cluster": "cluster",
     "ensemble_statistics": "statistics",
     "local_cluster": "cluster",
     "open_sweep": "store",
+    "repair_sweep": "verifying",
     "slurm_cluster": "cluster",
     "sweep_report": "report",
     "to_netcdf": "export",
     "to_parquet": "export",
+    "verify_sweep": "verifying",
     "write_tls_files": "encryption",
 }
 

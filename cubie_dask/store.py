@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 _FORMAT = 2
+_WHOLE: Any = {"write_empty_chunks": True}
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,8 @@ def open_store(store: StorePath | Storage) -> SweepStore:
             "with the version that made it."
         )
     group = zarr.open_group(storage.zarr(), mode="r+", zarr_format=3, use_consolidated=False)
-    arrays = dict(group.arrays())
+    # The store doesn't keep this: without it, chunks that equal the fill value have no file.
+    arrays = {name: array.with_config(_WHOLE) for name, array in group.arrays()}
     return SweepStore(storage, Recipe.from_attributes(attributes, arrays), arrays)
 
 
@@ -324,6 +326,5 @@ def _codec(is_rounded: bool = False) -> dict[str, Any]:
     small = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
     return {
         "compressors": small if is_rounded else fast,
-        # Without this zarr compares each chunk with the fill value, and leaves out equal ones.
-        "config": {"write_empty_chunks": True},
+        "config": _WHOLE,
     }

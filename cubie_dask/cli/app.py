@@ -98,7 +98,15 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, **layout)
 
-    for add_command in (_add_run, _add_plan, _add_status, _add_export, _add_slurm, _add_tls):
+    for add_command in (
+        _add_run,
+        _add_plan,
+        _add_status,
+        _add_verify,
+        _add_export,
+        _add_slurm,
+        _add_tls,
+    ):
         add_command(add)
     return parser
 
@@ -147,6 +155,16 @@ def _add_status(add: _Add) -> None:
         type=_positive,
         metavar="S",
         help="seconds between looks; default: 2 on a terminal, 30 elsewhere",
+    )
+
+
+def _add_verify(add: _Add) -> None:
+    verify = add("verify", "check all that was written")
+    verify.set_defaults(command=_verify)
+    _add_store(verify)
+    verify.add_argument("--json", action="store_true", help="print one JSON object")
+    verify.add_argument(
+        "--repair", action="store_true", help="let the next run compute damaged chunks again"
     )
 
 
@@ -235,6 +253,12 @@ def _status(given: argparse.Namespace) -> Exit:
     if given.watch:
         return watch(given.store, given.json, given.every)
     return status(given.store, given.json)
+
+
+def _verify(given: argparse.Namespace) -> Exit:
+    from cubie_dask.cli.verifying import verify
+
+    return verify(given.store, given.json, given.repair)
 
 
 def _export(given: argparse.Namespace) -> Exit:

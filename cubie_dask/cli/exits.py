@@ -12,13 +12,17 @@ __all__ = ["Exit", "exit_of"]
 
 
 class Exit(IntEnum):
-    """Exit codes; 75 and 70 are ``EX_TEMPFAIL`` and ``EX_SOFTWARE`` of BSD's ``sysexits.h``."""
+    """Exit codes; those from 64 on are of BSD's ``sysexits.h``.
+
+    They are ``EX_DATAERR``, ``EX_SOFTWARE`` and ``EX_TEMPFAIL``.
+    """
 
     meaning: str
 
     COMPLETE = (0, "complete, and all runs succeeded")
     FAILED_RUNS = (1, "complete, but some runs failed; the store says which and how")
     WRONG_USE = (2, "wrong use: nothing was computed")
+    DAMAGED = (65, "verify found damage")
     BROKEN = (70, "a fault in cubie itself, or a kernel that can't be compiled")
     STOPPED = (75, "stopped or not complete; the same command does the rest")
 

@@ -43,7 +43,7 @@ def test_the_exit_codes_are_those_of_the_help():
     assert rows == [(str(int(code)), code.meaning) for code in Exit]
 
 
-@pytest.mark.parametrize("command", ["run", "plan", "status", "export", "slurm", "tls"])
+@pytest.mark.parametrize("command", ["run", "plan", "status", "verify", "export", "slurm", "tls"])
 def test_the_options_are_those_of_the_help(command):
     section = re.search(rf"\n## `cubie-dask {command} .*?(?=\n## )", TEXT, re.DOTALL)
     assert section is not None
