@@ -12,7 +12,7 @@ from cubie_dask.errors import ClusterError
 from cubie_dask.policy import Attempt, Probed, Task
 from cubie_dask.worker import run_chunk
 
-__all__ = ["DaskExecutor", "check_client", "kernel_threads"]
+__all__ = ["DaskExecutor", "check_client", "cluster_size", "kernel_threads"]
 
 _TASKS_A_THREAD = 3
 _REFRESH_SECONDS = 2.0
@@ -57,9 +57,7 @@ class DaskExecutor:
                 f"No worker joined {client!r} within {_PATIENCE_SECONDS} s: start workers, then "
                 "run the sweep again."
             ) from fault
-        self._threads = threads or kernel_threads(
-            self._client.run(_cores, on_error="ignore"), self._client.nthreads()
-        )
+        self._threads = cluster_size(client, threads)[1]
         self._ended = as_completed(loop=client.loop, with_results=True, raise_errors=False)
 
     def slots(self) -> int:
@@ -162,6 +160,16 @@ def check_client(client: Any) -> Client:
     if client.status != "running":
         raise ClusterError(f"client is {client.status}: make a new one.")
     return client
+
+
+def cluster_size(client: Client, threads: int | None = None) -> tuple[int, int]:
+    """Return how many tasks the workers run at once, and the threads of the kernel in each."""
+    # Any: a client's methods are typed as if each might be a coroutine.
+    known: Any = client
+    nthreads = known.nthreads()
+    return sum(nthreads.values()), threads or kernel_threads(
+        known.run(_cores, on_error="ignore"), nthreads
+    )
 
 
 def kernel_threads(cores: dict[str, tuple[str, list[int]]], nthreads: dict[str, int]) -> int:

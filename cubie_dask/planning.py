@@ -10,21 +10,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cubie_dask.capacity import Workers, check_disk, make_plan
+from cubie_dask.errors import StoreBusyError
 from cubie_dask.estimate import estimate, known_workers, pilot_seconds
 from cubie_dask.grid import Grid, ProductGrid
 from cubie_dask.plan import Plan
 from cubie_dask.recipe import Recipe
 from cubie_dask.storage import LocalStorage, Storage, StorePath, open_storage
-from cubie_dask.store import open_store, read_attributes
+from cubie_dask.store import is_vacant, open_store, read_attributes
 from cubie_kernels.checks import count, number
 from cubie_kernels.errors import InputError
 from cubie_kernels.labels import result_names, run_labels
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from cubie_dask.sweep import Sweep
     from cubie_kernels.solver import Solver
 
-__all__ = ["checked_bytes", "chunks_of", "estimated_plan"]
+__all__ = ["checked_bytes", "chunks_of", "estimated_plan", "plan_to_run"]
 
 _UNITS = {"": 1, "b": 1} | {
     f"{prefix}{infix}{end}": base**power
@@ -89,6 +92,44 @@ def estimated_plan(
     )
 
 
+def plan_to_run(
+    sweep: Sweep, store: StorePath | Storage, client: Client | None, threads: int | None
+) -> Plan:
+    """Return the chunks for a pass: for a new store sized by how long a sample of the runs takes.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep. Where it says how large chunks are, nothing is timed.
+    store : path, str or Storage
+        The store; one that is there keeps its own chunks.
+    client : distributed.Client or None
+        The cluster.
+    threads : int or None
+        Threads of the kernel in each task.
+    """
+    try:
+        is_new = is_vacant(open_storage(store))
+    except StoreBusyError:
+        is_new = False
+    if sweep.chunk_runs is not None or not is_new:
+        return chunks_of(sweep.solver, sweep.grid, sweep.chunk_runs)[0]
+    workers = None
+    if client is not None:
+        from cubie_dask.dask_executor import check_client, cluster_size
+
+        workers, threads = cluster_size(check_client(client), threads)
+    if threads is not None:
+        threads = count("threads", threads, 4096)
+    known = known_workers(
+        sweep.solver,
+        sweep.grid,
+        workers=workers or None,
+        run_seconds=pilot_seconds(sweep.solver, sweep.grid, threads),
+    )
+    return chunks_of(sweep.solver, sweep.grid, None, known)[0]
+
+
 def checked_bytes(what: str, given: int | str) -> int:
     """Return a number of bytes that was given as one, or as a text such as ``"8 GB"``.
 
@@ -121,7 +162,7 @@ def _in_store(
     """Return the plan that a store has or would have, checked against the room on its disk."""
     storage = open_storage(store)
     plan, done = recipe.plan, 0
-    if storage.exists() and not storage.vacant():
+    if storage.exists() and not is_vacant(storage):
         recipe.check_same(read_attributes(storage), str(storage))
         opened = open_store(storage)
         plan, reason = opened.recipe.plan, "the store, which was made with it"

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SweepStore",
     "create_store",
+    "is_vacant",
     "open_store",
     "open_sweep",
     "prepare_store",
@@ -105,6 +106,18 @@ class SweepStore:
         yield from results(recipe, outcome)
 
 
+def is_vacant(storage: Storage) -> bool:
+    """Return whether a store can be made there.
+
+    Raises
+    ------
+    StoreError
+        If it can't be reached; StoreBusyError if another process is making one just now.
+    """
+    with _reached(storage):
+        return storage.vacant()
+
+
 def prepare_store(store: StorePath | Storage, recipe: Recipe) -> SweepStore:
     """Make a store if there is none, check that it is one of this sweep, and open it.
 
@@ -116,9 +129,7 @@ def prepare_store(store: StorePath | Storage, recipe: Recipe) -> SweepStore:
         If it is one of another sweep.
     """
     storage = open_storage(store)
-    with _reached(storage):
-        is_vacant = storage.vacant()
-    if is_vacant:
+    if is_vacant(storage):
         create_store(storage, recipe)
     recipe.check_same(read_attributes(storage), str(storage))
     return open_store(storage)

@@ -11,7 +11,7 @@ from cubie_dask.estimate import pilot_seconds
 from cubie_dask.grid import Grid
 from cubie_dask.passes import PassOptions, run_pass
 from cubie_dask.plan import Plan
-from cubie_dask.planning import chunks_of, estimated_plan
+from cubie_dask.planning import chunks_of, estimated_plan, plan_to_run
 from cubie_dask.progress import Event, listener_for
 from cubie_dask.recipe import Recipe
 from cubie_dask.report import Report, report_of
@@ -236,7 +236,8 @@ class Sweep:
         """
         listener = listener_for(progress)
         options = PassOptions(threads, max_time, share)
-        recipe = Recipe(self.solver, self.grid, self.plan(), self.keepbits)
+        plan = plan_to_run(self, store, client, threads)
+        recipe = Recipe(self.solver, self.grid, plan, self.keepbits)
         return report_of(run_pass(recipe, store, client, listener, options))
 
     def dataset(self, chunk_runs: int | None = None, *, threads: int | None = None) -> xr.Dataset:

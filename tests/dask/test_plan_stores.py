@@ -10,6 +10,7 @@ from sweep_models import assert_same_results, lorenz_sweep
 
 from cubie_dask import CapacityError, Grid, ensemble_statistics, open_sweep, to_netcdf
 from cubie_dask.plan import Plan
+from cubie_dask.planning import plan_to_run
 from cubie_dask.recipe import Recipe
 from cubie_dask.store import create_store
 from cubie_kernels.errors import InputError
@@ -137,3 +138,19 @@ def test_a_pilot_times_runs_without_a_store():
 def test_plan_errors(options, words):
     with pytest.raises(InputError, match=words):
         lorenz_sweep().plan(**options)
+
+
+def test_a_new_store_gets_chunks_by_the_time_of_its_runs(tmp_path):
+    # Two million steps a run: in one chunk they would take a minute or so.
+    slow = {"t_span": (0, 1000), "method": "rk4", "adaptive": False, "dt": 5e-4}
+    slow["max_steps"] = 10**7
+    grid = Grid.product(rho=np.linspace(1, 21, 4000))
+    sweep = lorenz_sweep(None, grid, save_every=None, **slow)
+    assert sweep.plan().chunks == 1
+    plan = plan_to_run(sweep, tmp_path / "a.zarr", None, None)
+    assert plan.chunks > 2
+    # Where the user or a store says how large chunks are, that holds.
+    said = lorenz_sweep(4000, grid, save_every=None, **slow)
+    assert plan_to_run(said, tmp_path / "a.zarr", None, None).chunks == 1
+    create_store(tmp_path / "b.zarr", Recipe(said.solver, said.grid, said.plan(), None))
+    assert plan_to_run(sweep, tmp_path / "b.zarr", None, None).chunks == 1
