@@ -31,8 +31,12 @@ __all__ = ["connect", "cuda_cluster", "local_cluster", "slurm_cluster"]
 
 _PATIENCE_SECONDS = 30
 _MOST_WORKERS = 4096
-# One task for each thread of a worker: a worker that dies takes no others with it.
-_SETTINGS = {"distributed.scheduler.worker-saturation": 1.0}
+# One task for each thread of a worker: a worker that dies takes no others with it. And the scheduler
+# tells of each death, in place of beginning the task again by itself: so all attempts are counted.
+_SETTINGS = {
+    "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.scheduler.allowed-failures": 0,
+}
 
 
 @contextmanager

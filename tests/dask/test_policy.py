@@ -188,7 +188,7 @@ ENDS = ("done", "raise", "die", "die4", "probe-dies")
 def test_any_script_ends_with_all_runs_computed_or_marked_or_the_chunk_told_of(
     script, poison, forever
 ):
-    """Play failures to a chunk: those of the script first, then what its runs do, or one forever."""
+    """Play failures to a chunk: those of the script, then one forever; and what its runs do."""
     runs = sorted(runs_of(CHUNK))
     poison = {runs[i] for i in poison}
     history, task, turns, attempts = History(), Task(7), iter(script), []
