@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cubie_dask.cli.exits import Exit
-from cubie_dask.errors import ChunkError, ClusterError, StorageFullError
+from cubie_dask.errors import ChunkError, ClusterError, StorageFullError, StoreBusyError
 from cubie_kernels.errors import BuildError, CubieError, nearest
 from cubie_kernels.version import __version__
 
 __all__ = ["main"]
 
 _Add = Callable[[str, str], argparse.ArgumentParser]
-_STOPS = (ChunkError, ClusterError, StorageFullError)
+_STOPS = (ChunkError, ClusterError, StorageFullError, StoreBusyError)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -131,6 +131,16 @@ def _add_run(add: _Add) -> None:
         "--insecure", action="store_true", help="use a cluster on a network without encryption"
     )
     run.add_argument(
+        "--max-time", metavar="T", help="stop in order before T is over, such as 3300, 55m or 1d12h"
+    )
+    run.add_argument(
+        "--share",
+        type=_share,
+        default=(0, 1),
+        metavar="K/N",
+        help="do the chunks whose number leaves K when divided by N",
+    )
+    run.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the results into a PNG, SVG or PDF file"
     )
     run.add_argument("--quiet", action="store_true", help="print errors only")
@@ -140,6 +150,18 @@ def _add_plan(add: _Add) -> None:
     plan = add("plan", "show size and cost without computing")
     plan.set_defaults(command=_plan)
     _add_file(plan)
+    plan.add_argument(
+        "--workers", type=_positive, metavar="N", help="worker processes; default: this one alone"
+    )
+    plan.add_argument("--memory", metavar="M", help="what each may use, such as 8GB")
+    time = plan.add_mutually_exclusive_group()
+    time.add_argument(
+        "--pilot", action="store_true", help="time a small sample of the runs on this machine"
+    )
+    time.add_argument(
+        "--run-seconds", type=float, metavar="S", help="seconds that a worker takes for a run"
+    )
+    plan.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _add_status(add: _Add) -> None:
@@ -235,6 +257,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _share(text: str) -> tuple[int, int]:
+    k, slash, n = text.partition("/")
+    if not (slash and k.isdecimal() and n.isdecimal() and int(k) < int(n)):
+        raise argparse.ArgumentTypeError(f"needs K/N with K below N, such as 0/4, not {text!r}")
+    return int(k), int(n)
+
+
 def _run(given: argparse.Namespace) -> Exit:
     from cubie_dask.cli.running import run
 
@@ -244,7 +273,7 @@ def _run(given: argparse.Namespace) -> Exit:
 def _plan(given: argparse.Namespace) -> Exit:
     from cubie_dask.cli.showing import plan
 
-    return plan(given.file, given.store)
+    return plan(given)
 
 
 def _status(given: argparse.Namespace) -> Exit:

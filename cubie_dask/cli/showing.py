@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import argparse
+import json
+from dataclasses import asdict
 
 from cubie_dask.cli.exits import Exit
 from cubie_dask.cli.output import say
 from cubie_dask.cli.sweep_file import SweepFile, read_sweep_file
-from cubie_dask.recipe import Recipe
+from cubie_dask.plan import Plan
 from cubie_dask.report import sweep_report
 from cubie_dask.storage import open_storage
-from cubie_dask.store import read_attributes
 from cubie_kernels.errors import InputError
 
 __all__ = ["plan", "store_of"]
@@ -35,18 +36,34 @@ def store_of(file: SweepFile, store: str | None) -> str:
     return found
 
 
-def plan(path: Path, store: str | None) -> Exit:
-    """Print what a sweep would compute, write and cost."""
-    file = read_sweep_file(path)
+def plan(given: argparse.Namespace) -> Exit:
+    """Print what a sweep would compute, write and cost, as text or as one JSON object.
+
+    Parameters
+    ----------
+    given : argparse.Namespace
+        The arguments of the command.
+    """
+    file = read_sweep_file(given.file)
+    store = given.store or file.store
+    made = file.sweep.plan(
+        workers=given.workers,
+        memory=given.memory,
+        run_seconds=given.run_seconds,
+        store=store,
+        pilot=given.pilot,
+    )
+    if given.json:
+        say(json.dumps(_as_dict(file, store, made)))
+        return Exit.COMPLETE
     solver, grid = file.sweep.solver, file.sweep.grid
     swept = (f"{name} {low:g} … {high:g}" for name, (low, high) in grid.limits().items())
     say(f"model    {solver.system.name}: {', '.join(solver.system.states)}")
     say(f"grid     {grid.kind} of {', '.join(swept)}")
     say(f"solver   {solver.describe()}")
     say(f"times    {_times(file)}")
-    say(file.sweep.plan())
-    found = store or file.store
-    say(f"path     {'none yet: say --store PATH' if found is None else _progress(file, found)}")
+    say(made)
+    say(f"path     {'none yet: say --store PATH' if store is None else _progress(store)}")
     return Exit.COMPLETE
 
 
@@ -60,12 +77,28 @@ def _times(file: SweepFile) -> str:
     return f"{' '.join(listed)}: {len(times):,} saves"
 
 
-def _progress(file: SweepFile, store: str) -> str:
-    storage = open_storage(store)
-    if not storage.exists():
+def _progress(store: str) -> str:
+    if not open_storage(store).exists():
         return f"{store}, which is not there yet"
-    sweep = file.sweep
-    recipe = Recipe(sweep.solver, sweep.grid, sweep.plan(), sweep.keepbits)
-    recipe.check_same(read_attributes(storage), store)
-    report = sweep_report(storage)
+    report = sweep_report(store)
     return f"{store}, with {report.chunks:,} of {report.plan.chunks:,} chunks finished"
+
+
+def _as_dict(file: SweepFile, store: str | None, made: Plan) -> dict[str, object]:
+    assert made.estimate is not None
+    return {
+        "store": store,
+        "model": file.sweep.solver.system.name,
+        "runs": made.runs,
+        "shape": dict(zip(made.dims, made.shape, strict=True)),
+        "chunks": made.chunks,
+        "chunk": dict(zip(made.dims, made.chunk, strict=True)),
+        "chunk_runs": made.chunk_runs,
+        "chunk_bytes": made.chunk_runs * made.run_bytes,
+        "zarr_chunk": dict(zip(made.dims, made.zarr_chunk, strict=True)),
+        "zarr_chunk_bytes": made.zarr_chunk_bytes,
+        "sharded": made.sharded,
+        "files": made.files,
+        "bytes": made.runs * made.run_bytes,
+        **asdict(made.estimate),
+    }

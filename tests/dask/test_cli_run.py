@@ -101,14 +101,35 @@ def test_plan_shows_the_cost_and_computes_nothing(tmp_path):
         "times    0 0.5 1: 3 saves",
         "runs     66 (rho: 22 x sigma: 3)",
         "outputs  3 times of x, energy in float64",
-        "chunks   6 of 4 x 3 runs, one zarr chunk in each array",
+        "chunks   6 of 4 x 3 = 12 runs, 780 B each",
+        "zarr     one of 288 B for each variable in a chunk",
         # 66 runs of 3 times of 2 variables in 8 bytes, and 17 bytes beside.
-        "store    4.29 kB before compression, 42 files",
+        "store    4.29 kB before compression, 49 files",
+        "limit    the size of a chunk comes from: chunk_runs",
         f"path     {tmp_path / 'results' / 'lorenz.zarr'}, which is not there yet",
     ):
         assert line in ended.stdout.splitlines()
     cubie_dask("run", file, "--quiet")
     assert "lorenz.zarr, with 6 of 6 chunks finished" in cubie_dask("plan", file).stdout
+
+
+def test_plan_says_memory_and_time(tmp_path):
+    file = write(tmp_path, LORENZ)
+    options = ("--workers", "2", "--memory", "1GB")
+    ended = cubie_dask("plan", file, *options, "--run-seconds", "0.5")
+    assert ended.returncode == 0, ended.stderr
+    assert "of 1 GB a worker" in ended.stdout
+    assert "16 s of computing on 2 workers: 6 s a chunk, 0.5 s a run; rests on" in ended.stdout
+    timed = cubie_dask("plan", file, *options, "--pilot", "--json")
+    plan = json.loads(timed.stdout)
+    assert (plan["chunks"], plan["chunk"], plan["files"]) == (6, {"rho": 4, "sigma": 3}, 49)
+    assert plan["basis"] == "a pilot"
+    assert 0 < plan["run_seconds"] < 1
+    assert plan["memory_needed"] < plan["memory"] == 10**9
+    assert list(tmp_path.iterdir()) == [file]
+    small = cubie_dask("plan", file, "--memory", "10MB")
+    assert small.returncode == 2
+    assert "may use 10 MB: give each worker" in small.stderr
 
 
 def test_plan_of_a_sweep_without_saves_or_store(tmp_path):
