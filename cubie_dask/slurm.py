@@ -240,7 +240,13 @@ _ONE_JOB = r"""
 folder=$(mktemp -d "$parent/cubie-$SLURM_JOB_ID.XXXXXXXX") || exit 2
 scheduler= workers=
 stop() {
-    kill $workers $scheduler 2>/dev/null
+    # Workers leave when their scheduler does.
+    [ -z "$scheduler" ] || kill "$scheduler" 2>/dev/null
+    for _ in $(seq 50); do
+        [ -n "$workers" ] && kill -0 "$workers" 2>/dev/null || break
+        sleep 0.2
+    done
+    [ -z "$workers" ] || kill "$workers" 2>/dev/null
     wait
     rm -rf "$folder"
 }
@@ -250,6 +256,8 @@ trap stop EXIT
 cubie tls "$folder/tls" || exit
 export python folder interface
 export DASK_DISTRIBUTED__SCHEDULER__WORKER_SATURATION=1.0
+export DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0
+export DASK_LOGGING__DISTRIBUTED=warning
 export DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0
 part='
     if [ -n "$interface" ]; then

@@ -34,10 +34,8 @@ class Exit(IntEnum):
         return member
 
 
-def exit_of(report: Report) -> Exit:
-    """Return the exit code that a report calls for."""
-    from cubie_kernels.status import Status
-
-    if not report.complete:
+def exit_of(report: Report, share: tuple[int, int] = (0, 1)) -> Exit:
+    """Return the exit code that a report calls for; after a finished share, of what there is."""
+    if not report.complete and share == (0, 1):
         return Exit.STOPPED
-    return Exit.COMPLETE if set(report.statuses) <= {Status.SUCCESS} else Exit.FAILED_RUNS
+    return Exit.FAILED_RUNS if report.runs_failed else Exit.COMPLETE

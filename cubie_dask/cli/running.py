@@ -14,6 +14,7 @@ from cubie_dask.cli.showing import store_of
 from cubie_dask.cli.sweep_file import read_sweep_file
 from cubie_dask.encryption import TlsFiles
 from cubie_dask.progress import Event, Listener, SweepStarted, listener_for
+from cubie_dask.stopping import seconds_in
 from cubie_kernels.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,9 +51,17 @@ def run(given: argparse.Namespace) -> Exit:
         from cubie_dask.cli.picture import check_picture
 
         check_picture(given.plot)
+    max_time = None if given.max_time is None else seconds_in(given.max_time)
     told = _Told(listener_for("none" if given.quiet else "auto"))
     with _cluster(given) as client:
-        report = file.sweep.run(store, client, progress=told, threads=given.threads)
+        report = file.sweep.run(
+            store,
+            client,
+            progress=told,
+            threads=given.threads,
+            max_time=max_time,
+            share=given.share,
+        )
     if given.plot is not None:
         from cubie_dask.cli.picture import draw
 
@@ -64,7 +73,7 @@ def run(given: argparse.Namespace) -> Exit:
         say(report.dataset())
         if given.plot is not None:
             say(f"Picture: {given.plot}")
-    return exit_of(report)
+    return exit_of(report, share=given.share)
 
 
 @contextmanager
