@@ -119,7 +119,7 @@ def test_what_does_not_fit_into_memory_is_done_in_pieces(fits):
         integrate(small, block, (block,))
 
 
-def test_the_process_that_tries_runs_says_why_it_cannot_start(tmp_path):
+def test_the_process_that_tries_runs_says_why_it_cannot_start(tmp_path, monkeypatch):
     sweep = lorenz_sweep(13 * 11)
     sweep.run(tmp_path / "a.zarr", progress="none")
     program = (
@@ -129,7 +129,9 @@ def test_the_process_that_tries_runs_says_why_it_cannot_start(tmp_path):
     command = [sys.executable, "-c", program, str(tmp_path / "a.zarr")]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said == f"{Probed((sweep.plan().block(2),))}\n"
-    damaged = tmp_path / "a.zarr" / "rho" / "c" / "0"
-    damaged.write_bytes(b"")
-    with pytest.raises(RuntimeError, match=r"A process to try runs .* at its start, with 1: "):
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho no such library >&2; exit 3\n")
+    broken.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    with pytest.raises(RuntimeError, match=r"try runs in ended at its start, with 3: no such lib"):
         probe_chunk(str(tmp_path / "a.zarr"), 2, 1)
