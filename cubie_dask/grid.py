@@ -6,11 +6,11 @@ never needs, and is never sent, the whole.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from cubie_dask.errors import GridError
 from cubie_dask.sampling import SAMPLERS
+from cubie_dask.values import Survey, checked_values, survey
 from cubie_kernels.checks import choice, count, numbers
 from cubie_kernels.errors import InputError
 from cubie_kernels.run.batch import Column
@@ -84,20 +85,22 @@ class Grid(ABC):
         return ProductGrid(_arrays("product", axes, more))
 
     @staticmethod
-    def zip(values: Mapping[str, ArrayLike] | None = None, /, **more: ArrayLike) -> ZipGrid:
+    def zip(values: Mapping[str, Any] | None = None, /, **more: Any) -> ZipGrid:
         """Return runs whose values belong together: the first with the first, and so on.
 
         Parameters
         ----------
         values : mapping of str to array_like, shape (runs,), optional
-            The values of all runs.
+            The values of all runs. They may be larger than memory: a memory map, an array of zarr
+            or Dask (in xarray, too), or the path or URL of a ``.npy`` file or a zarr array.
         **more : array_like, shape (runs,)
             Further values.
 
         Raises
         ------
         GridError
-            With nothing given, no runs, a name given twice, or arrays of unequal length.
+            With nothing given, no runs, a name given twice, arrays of unequal length, or a file
+            that can't be read.
         InputError
             For values that aren't finite numbers.
         """
@@ -212,13 +215,17 @@ class ProductGrid(Grid):
 
     def limits(self) -> dict[str, tuple[float, float]]:
         """Return the least and the largest value of each quantity."""
-        return {name: (float(np.min(v)), float(np.max(v))) for name, v in self.axes.items()}
+        return {name: (found.low, found.high) for name, found in self._surveys.items()}
 
     def identity(self) -> dict[str, str]:
         """Return the kind and each axis' length, ends and hash."""
         return {"kind": self.kind, "names": ", ".join(self.names)} | {
-            name: _described(values) for name, values in self.axes.items()
+            name: found.identity for name, found in self._surveys.items()
         }
+
+    @cached_property
+    def _surveys(self) -> dict[str, Survey]:
+        return {name: survey(name, values) for name, values in self.axes.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the description without its arrays, for JSON."""
@@ -262,13 +269,17 @@ class ZipGrid(Grid):
 
     def limits(self) -> dict[str, tuple[float, float]]:
         """Return the least and the largest value of each quantity."""
-        return {name: (float(np.min(v)), float(np.max(v))) for name, v in self.values.items()}
+        return {name: (found.low, found.high) for name, found in self._surveys.items()}
 
     def identity(self) -> dict[str, str]:
         """Return the kind and each array's length, ends and hash."""
         return {"kind": self.kind, "names": ", ".join(self.names)} | {
-            name: _described(np.asarray(values[:])) for name, values in self.values.items()
+            name: found.identity for name, found in self._surveys.items()
         }
+
+    @cached_property
+    def _surveys(self) -> dict[str, Survey]:
+        return {name: survey(name, values) for name, values in self.values.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the description without its arrays, for JSON."""
@@ -341,21 +352,11 @@ def _merged(what: str, given: Mapping[str, Any] | None, more: Mapping[str, Any])
     return given
 
 
-def _arrays(
-    what: str, given: Mapping[str, ArrayLike] | None, more: Mapping[str, ArrayLike]
-) -> dict[str, np.ndarray]:
+def _arrays(what: str, given: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     for name, values in _merged(what, given, more).items():
-        array = np.array(numbers(f"Grid.{what}({name}=…)", values), dtype=np.float64)
-        if array.ndim != 1:
-            raise GridError(
-                f"Grid.{what} needs 1-D values; {name!r} has the shape {array.shape}. A value that "
-                "all runs share is no part of the grid: give it to the sweep as fixed={…}."
-            )
-        if not array.size:
-            raise GridError(f"{name!r} has no values, so the grid is empty: give at least one.")
-        array.flags.writeable = False
-        found[name] = array
+        array = checked_values(what, name, values)
+        found[name] = np.asarray(array[:], np.float64) if what == "product" else array
     return found
 
 
@@ -383,8 +384,3 @@ def _scaled(unit: np.ndarray, scale: str, low: float, high: float) -> np.ndarray
     else:
         values = np.exp(math.log(low) + (math.log(high) - math.log(low)) * unit)
     return np.clip(values, low, high)
-
-
-def _described(values: np.ndarray) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(values, dtype="<f8").tobytes()).hexdigest()
-    return f"{len(values)} values {values[0]!s}…{values[-1]!s}, sha256 {digest[:16]}"

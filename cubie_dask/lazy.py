@@ -19,6 +19,7 @@ from cubie_dask.grid import ProductGrid, ZipGrid
 from cubie_dask.labelled import Variable, results, variables
 from cubie_dask.plan import Plan
 from cubie_dask.recipe import Recipe
+from cubie_dask.values import is_stored
 from cubie_kernels.run.execute import available_threads
 from cubie_kernels.version import __version__
 
@@ -227,8 +228,8 @@ def _coordinates(recipe: Recipe, given: Any, token: str) -> dict[str, Any]:
         if isinstance(grid, ProductGrid):
             found[label] = (plan.dims[position], grid.axes[name], attributes)
             continue
-        if isinstance(grid, ZipGrid):
-            found[label] = (plan.dims, np.asarray(grid.values[name][:]), attributes)
+        if isinstance(grid, ZipGrid) and not is_stored(grid.values[name]):
+            found[label] = (plan.dims, grid.values[name], attributes)
             continue
         if boxes is None:
             boxes = _boxes(_sampled, plan, f"cubie-values-{token}", given)

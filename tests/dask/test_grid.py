@@ -1,9 +1,13 @@
 """Grids: values, distributions, block-wise generation."""
 
+import pickle
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import xarray as xr
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -189,3 +193,62 @@ def test_grid_errors(make, words):
 def test_input_errors(make, words):
     with pytest.raises(InputError, match=words):
         make()
+
+
+def stored(folder, kind, values):
+    """Write values to the disk, and return them as something that a grid takes."""
+    path = folder / f"{kind}.npy"
+    if kind in ("npy", "memmap"):
+        np.save(path, values)
+        return path if kind == "npy" else np.load(path, mmap_mode="r")
+    array = zarr.create_array(folder / "a.zarr", data=values, chunks=(1000,))
+    if kind == "zarr path":
+        return str(folder / "a.zarr")
+    return array if kind == "zarr" else xr.DataArray(values, dims="run").chunk(run=1000)
+
+
+@pytest.mark.parametrize("kind", ["npy", "memmap", "zarr path", "zarr", "xarray"])
+def test_zips_of_values_on_disk_are_those_in_memory(tmp_path, kind):
+    x, y = np.random.default_rng(2).random((2, 5000))
+    plain = Grid.zip(x=x, y=y)
+    grid = Grid.zip({"x": stored(tmp_path, kind, x)}, y=y)
+    assert grid == plain
+    assert grid.limits() == plain.limits()
+    block = Block((1990,), (20,))
+    for name, found in values(grid, block).items():
+        np.testing.assert_array_equal(found, values(plain, block)[name])
+    again = pickle.loads(pickle.dumps(grid))
+    assert again == plain
+    if kind in ("npy", "zarr path"):
+        assert len(pickle.dumps(grid.values["x"])) < 500
+    # As an axis of a product they are read at once.
+    axes = Grid.product(x=grid.values["x"])
+    np.testing.assert_array_equal(axes.axes["x"], x)
+
+
+def test_zips_of_values_on_disk_are_read_by_block(tmp_path):
+    # 800 MB in a file that takes no room, of which little is read.
+    path = tmp_path / "x.npy"
+    np.lib.format.open_memmap(path, mode="w+", dtype="f8", shape=(10**8,))[-3:] = [1, 2, 3]
+    grid = Grid.zip(x=path)
+    tracemalloc.start()
+    found = values(grid, Block((10**8 - 5,), (5,)))["x"]
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, [0, 0, 1, 2, 3])
+
+
+def test_values_on_disk_that_are_no_values(tmp_path):
+    np.save(tmp_path / "bad.npy", [1.0, np.nan])
+    np.save(tmp_path / "text.npy", ["a"])
+    np.save(tmp_path / "square.npy", np.ones((2, 2)))
+    with pytest.raises(InputError, match="'x' from number 0 on needs finite"):
+        Grid.zip(x=tmp_path / "bad.npy").limits()
+    for name, words in (
+        ("text.npy", "real numbers"),
+        ("square.npy", "1-D"),
+        ("gone.npy", "can't be read from .*gone.npy"),
+        ("gone.zarr", "path of a .npy file"),
+    ):
+        with pytest.raises(GridError, match=words):
+            Grid.zip(x=tmp_path / name)

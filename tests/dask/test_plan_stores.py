@@ -84,6 +84,18 @@ def test_a_store_keeps_the_plan_it_was_made_with(tmp_path):
     assert "free" in str(plan)
 
 
+def test_values_on_disk_make_the_same_store(tmp_path):
+    for name, values in ZIP.values.items():
+        np.save(tmp_path / f"{name}.npy", values)
+    grid = Grid.zip({name: tmp_path / f"{name}.npy" for name in ZIP.names})
+    plain = lorenz_sweep(30, ZIP).run(tmp_path / "a.zarr", progress="none")
+    found = lorenz_sweep(30, grid).run(tmp_path / "b.zarr", progress="none")
+    assert_same_results(plain.dataset().load(), found.dataset().load())
+    assert_same_results(found.dataset().load(), lorenz_sweep(30, grid).dataset().load())
+    # And the one goes on with the other's.
+    assert lorenz_sweep(30, grid).run(tmp_path / "a.zarr", progress="none").complete
+
+
 def test_too_little_disk_is_told_before(tmp_path):
     grid = Grid.sample(10**12, rho=(0, 21))
     sweep = lorenz_sweep(None, grid)
