@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 from distributed import Client, KilledWorker, as_completed
 
 from cubie_dask.errors import ClusterError
+from cubie_dask.ledger import Record
 from cubie_dask.policy import Attempt, Probed, Task
 from cubie_dask.worker import run_chunk
 
@@ -37,6 +39,8 @@ class DaskExecutor:
         what it has when it meets a key again.
     threads : int, optional
         Threads of the kernel in each task; by default shared out as said.
+    work : callable
+        What does a task in a worker; called as `run_chunk`.
 
     Raises
     ------
@@ -44,10 +48,17 @@ class DaskExecutor:
         If the client is not connected, or no worker comes within a minute.
     """
 
-    def __init__(self, client: Client, url: str, run_id: str, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        url: str,
+        run_id: str,
+        threads: int | None = None,
+        work: Callable[[str, str, Task, int], Record | Probed] = run_chunk,
+    ) -> None:
         # Any: a client's methods are typed as if each might be a coroutine.
         self._client: Any = client
-        self._url, self._run_id = url, run_id
+        self._url, self._run_id, self._work = url, run_id, work
         self._tasks: dict[Any, Task] = {}
         self._slots, self._seen = 1, float("-inf")
         try:
@@ -77,7 +88,7 @@ class DaskExecutor:
     def submit(self, task: Task) -> None:
         """Send a task to the cluster."""
         future = self._client.submit(
-            run_chunk,
+            self._work,
             self._url,
             self._run_id,
             task,

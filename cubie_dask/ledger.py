@@ -48,6 +48,8 @@ class Record:
         When, in UTC.
     version : str
         Version of this package.
+    round : int
+        The last round of `retry_failed` that replaced results of some of its runs; 0 for none.
     """
 
     chunk: int
@@ -62,6 +64,7 @@ class Record:
     worker: str
     finished: str
     version: str
+    round: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Ledger:
 
     def finished(self) -> set[int]:
         """Return the numbers of all finished chunks, from the names of the records alone."""
-        found = (self._chunk(name) for name in self.storage.names(self.folder))
+        found = (self.chunk(name) for name in self.storage.names(self.folder))
         return {chunk for chunk in found if chunk is not None}
 
     def read(self, chunks: Iterable[int]) -> Iterator[tuple[int, Record | StoreError]]:
@@ -139,8 +142,8 @@ class Ledger:
         """Take a record away; from then on its chunk is to be computed."""
         self.storage.delete(self.name(chunk))
 
-    def _chunk(self, name: str) -> int | None:
-        """Return the chunk that a file is the record of."""
+    def chunk(self, name: str) -> int | None:
+        """Return the chunk that a file is the record of; its name is without the folder."""
         stem, dot, kind = name.rpartition(".")
         parts = stem.split("-")
         if not dot or kind != "json" or len(parts) != len(self.counts):

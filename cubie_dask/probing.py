@@ -21,6 +21,7 @@ from typing import IO, Any
 from cubie_dask.grid import Block
 from cubie_dask.pieces import integrate
 from cubie_dask.policy import Probed, probed
+from cubie_dask.recipe import Recipe
 from cubie_dask.store import open_store
 
 __all__ = ["probe_chunk"]
@@ -29,7 +30,7 @@ _TOLD_TO_END = (-signal.SIGTERM, -signal.SIGINT)
 _ORPHAN_SECONDS = 0.5
 
 
-def probe_chunk(url: str, chunk: int, threads: int) -> Probed:
+def probe_chunk(url: str, chunk: int, threads: int, number: int = 0) -> Probed:
     """Find out which runs of a chunk can be computed, in child processes of this one.
 
     Parameters
@@ -40,14 +41,17 @@ def probe_chunk(url: str, chunk: int, threads: int) -> Probed:
         Number of the chunk.
     threads : int
         Threads of the kernel.
+    number : int, default 0
+        The round of retries whose runs of the chunk are meant, 0 for all runs in the sweep itself.
 
     Raises
     ------
     RuntimeError
         If a child can't be started, or was told to end.
     """
-    block = open_store(url).recipe.plan.block(chunk)
-    with _Children([sys.executable, "-m", "cubie_dask.probing", url, str(threads)]) as children:
+    block = _probed_runs(url, chunk, number)[1]
+    given = [url, *map(str, (chunk, threads, number))]
+    with _Children([sys.executable, "-m", "cubie_dask.probing", *given]) as children:
         return probed(block, children.dies)
 
 
@@ -125,13 +129,27 @@ class _Children:
         return code
 
 
-def _child(url: str, threads: int) -> None:
+def _probed_runs(url: str, chunk: int, number: int) -> tuple[Recipe, Block]:
+    """Return the runs of a chunk that are meant, as a box of a sweep."""
+    store = open_store(url)
+    if not number:
+        return store.recipe, store.recipe.plan.block(chunk)
+    from cubie_dask.retried import chosen_runs, retry_recipe
+    from cubie_dask.rounds import read_rounds
+
+    begun = read_rounds(store)[number - 1]
+    runs = chosen_runs(store, begun, chunk)
+    recipe = retry_recipe(store, begun.solver(store), chunk, runs)
+    return recipe, Block((0,), (len(runs),))
+
+
+def _child(url: str, chunk: int, threads: int, number: int) -> None:
     """Compute the boxes that are asked for on standard input, and say when each is done."""
     answers = os.fdopen(os.dup(1), "w")
     # What libraries print is no answer.
     os.dup2(2, 1)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    recipe = open_store(url).recipe
+    recipe = _probed_runs(url, chunk, number)[0]
     recipe.solver.build()
 
     def say(word: str) -> None:
@@ -158,8 +176,8 @@ def _end_with(parent: int) -> None:
 
 
 def _main(arguments: list[Any]) -> None:
-    url, threads = arguments
-    _child(url, int(threads))
+    url, *numbers = arguments
+    _child(url, *map(int, numbers))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,7 +23,7 @@ from cubie_kernels.solution_export import provenance
 from cubie_kernels.solver import Solver
 from cubie_kernels.version import __version__
 
-__all__ = ["Recipe"]
+__all__ = ["Recipe", "solver_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +118,7 @@ class Recipe:
     @staticmethod
     def from_attributes(attributes: dict[str, Any], arrays: dict[str, Any]) -> Recipe:
         """Return the recipe of a store; the grid's values stay in the arrays until needed."""
-        solver = _solver(json.loads(attributes["cubie_solver"]))
+        solver = solver_of(json.loads(attributes["cubie_solver"]))
         grid = _grid(json.loads(attributes["cubie_grid"]), solver.system, arrays)
         plan = Plan.from_dict(json.loads(attributes["cubie_plan"]))
         return Recipe(solver, grid, plan, attributes.get("keepbits"))
@@ -136,12 +137,39 @@ def _versions() -> dict[str, str]:
     return found | {name: version(name) for name in packages}
 
 
-def _solver(settings: dict[str, Any]) -> Solver:
-    adaptive = settings["adaptive"]
+def solver_of(settings: dict[str, Any], changes: Mapping[str, Any] | None = None) -> Solver:
+    """Return the solver of some settings.
+
+    Parameters
+    ----------
+    settings : dict
+        What `Solver.settings` returned, as values that JSON holds.
+    changes : mapping of str to object, optional
+        Options of `Solver` in place of those settings. With another method, its own controller
+        and linear solver are taken unless they are given too.
+
+    Raises
+    ------
+    InputError
+        If a change can't be used.
+    """
+    changes = dict(changes or {})
     options = {k: settings[k] for k in ("t_span", "method", "rtol", "atol", "dt", "max_steps")}
-    options |= {k: settings[k] for k in ("precision", "target", "swept", "fixed")}
-    if adaptive:
+    options |= {k: settings[k] for k in ("adaptive", "precision", "target", "swept", "fixed")}
+    if settings["adaptive"] and changes.get("adaptive", True):
         options |= {k: settings[k] for k in ("dt_min", "dt_max")}
+    if changes.get("method", settings["method"]) == settings["method"]:
+        options |= _method_options(settings)
+    return Solver(
+        System.from_dict(settings["model"]),
+        save_at=settings["times"],
+        saved=settings["saved_states"] + settings["saved_observables"],
+        **(options | changes),
+    )
+
+
+def _method_options(settings: dict[str, Any]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
     # With method="auto" there are two methods; what isn't alike for both are their defaults.
     chosen = [settings, settings["stiff"]] if "stiff" in settings else [settings]
     controllers = {_controller(choice["controller"]) for choice in chosen}
@@ -149,13 +177,7 @@ def _solver(settings: dict[str, Any]) -> Solver:
         options["controller"] = controllers.pop()
     if "linear_solver" in chosen[-1]:
         options["linear_solver"] = _linear_solver(chosen[-1]["linear_solver"])
-    return Solver(
-        System.from_dict(settings["model"]),
-        adaptive=adaptive,
-        save_at=settings["times"],
-        saved=settings["saved_states"] + settings["saved_observables"],
-        **options,
-    )
+    return options
 
 
 def _controller(given: dict[str, Any]) -> Controller:

@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cubie_dask.errors import StoreError
-from cubie_dask.grid import Block, ProductGrid, SampleGrid
-from cubie_dask.labelled import Variable, results, variables
+from cubie_dask.grid import Block, SampleGrid
+from cubie_dask.labelled import results, variables
+from cubie_dask.layout import FORMAT, WHOLE, add_coordinates, add_variables, store_attributes
 from cubie_dask.ledger import Ledger, Record
 from cubie_dask.plan import Plan
 from cubie_dask.recipe import Recipe
 from cubie_dask.storage import Storage, StorePath, open_storage
+from cubie_kernels.labels import free_name
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from cubie_kernels.run.batch import Column, Outcome
 
 __all__ = [
+    "EXTENDING",
     "SweepStore",
+    "change_attributes",
     "create_store",
     "is_vacant",
     "open_store",
@@ -40,8 +42,8 @@ __all__ = [
     "read_attributes",
 ]
 
-_FORMAT = 2
-_WHOLE: Any = {"write_empty_chunks": True}
+EXTENDING = "cubie_extending"
+"""The attribute of a store that is being made longer."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,20 @@ class SweepStore:
         """The records."""
         return Ledger(self.storage, f"{self.folder}/ledger", self.recipe.plan.counts)
 
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Names of the arrays that a chunk writes, in the order in which its checksum is made."""
+        recipe = self.recipe
+        sampled = recipe.labels.values() if isinstance(recipe.grid, SampleGrid) else ()
+        return (*sampled, *(variable.name for variable in variables(recipe)))
+
+    @property
+    def history(self) -> dict[str, str]:
+        """Names of the arrays that tell of retried runs; see `cubie_dask.rounds`."""
+        system = self.recipe.solver.system
+        taken = {*system.states, *system.parameters, *system.observables}
+        return {name: free_name(name, taken) for name in ("first_status", "round")}
+
     def finished(self) -> set[int]:
         """Return the numbers of all finished chunks."""
         return self.ledger.finished()
@@ -89,6 +105,10 @@ class SweepStore:
             Size and checksum of what was written.
         """
         size, checksum = 0, 0
+        for name in self.history.values():
+            if name in self.arrays:
+                # These results are those of the sweep itself again.
+                self.arrays[name][block.slices] = 0
         for name, values in self._parts(columns, outcome):
             array = self.arrays[name]
             # The run axis of an outcome is contiguous with the last dimension fastest: a view.
@@ -147,10 +167,10 @@ def create_store(store: StorePath | Storage, recipe: Recipe) -> None:
 
     with open_storage(store).making() as made:
         group = zarr.create_group(made, zarr_format=3)
-        _add_coordinates(group, recipe)
-        _add_variables(group, recipe)
+        add_coordinates(group, recipe)
+        add_variables(group, recipe)
         # Last, since these make it a store of a sweep.
-        group.attrs.put(_attributes(recipe))
+        group.attrs.put(store_attributes(recipe))
 
 
 def open_store(store: StorePath | Storage) -> SweepStore:
@@ -166,14 +186,14 @@ def open_store(store: StorePath | Storage) -> SweepStore:
     storage = open_storage(store)
     attributes = read_attributes(storage)
     found = attributes.get("cubie_format")
-    if found != _FORMAT:
+    if found != FORMAT:
         raise StoreError(
-            f"The store {storage} has format {found!r}, and this version knows {_FORMAT}: open it "
+            f"The store {storage} has format {found!r}, and this version knows {FORMAT}: open it "
             "with the version that made it."
         )
     group = zarr.open_group(storage.zarr(), mode="r+", zarr_format=3, use_consolidated=False)
     # The store doesn't keep this: without it, chunks that equal the fill value have no file.
-    arrays = {name: array.with_config(_WHOLE) for name, array in group.arrays()}
+    arrays = {name: array.with_config(WHOLE) for name, array in group.arrays()}
     return SweepStore(storage, Recipe.from_attributes(attributes, arrays), arrays)
 
 
@@ -210,8 +230,15 @@ def open_sweep(store: StorePath | Storage, chunks: Any = "store") -> xr.Dataset:
     return dataset[[*plan.variables, *beside]]
 
 
-def read_attributes(storage: Storage) -> dict[str, Any]:
+def read_attributes(storage: Storage, *, extending: bool = False) -> dict[str, Any]:
     """Return the attributes of the store of a sweep.
+
+    Parameters
+    ----------
+    storage : Storage
+        The store.
+    extending : bool, default False
+        Whether it may be one that is being made longer, where nothing else may be read.
 
     Raises
     ------
@@ -235,7 +262,31 @@ def read_attributes(storage: Storage) -> dict[str, Any]:
             f"{storage} is a zarr store, but no sweep made it, or not to the end: give a new path "
             "or URL to run a sweep into."
         )
+    if EXTENDING in attributes and not extending:
+        raise StoreError(
+            f"A process that made {storage} longer was ended in the middle of that: cubie-dask "
+            f"extend {storage}, or extend_sweep({str(storage)!r}), does the rest."
+        )
     return attributes
+
+
+def change_attributes(
+    storage: Storage, changes: Mapping[str, Any], without: Iterable[str] = ()
+) -> None:
+    """Replace attributes of a store, all in one step.
+
+    Parameters
+    ----------
+    storage : Storage
+        The store.
+    changes : mapping of str to object
+        Attributes that are added or replaced.
+    without : iterable of str
+        Attributes that are taken away.
+    """
+    metadata = json.loads(storage.read("zarr.json"))
+    kept = {k: v for k, v in metadata["attributes"].items() if k not in set(without)}
+    storage.write("zarr.json", json.dumps(metadata | {"attributes": kept | dict(changes)}).encode())
 
 
 @contextmanager
@@ -251,91 +302,3 @@ def _reached(storage: Storage) -> Iterator[None]:
             "read and write; for a URL see that the address and the rights are in the environment "
             "or the configuration of fsspec (for s3://, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID …)."
         ) from fault
-
-
-def _attributes(recipe: Recipe) -> dict[str, Any]:
-    attributes = {"Conventions": "CF-1.11", "cubie_format": _FORMAT} | recipe.to_attributes()
-    if not isinstance(recipe.grid, ProductGrid):
-        # Where xarray looks for the coordinates that are no dimensions.
-        attributes["coordinates"] = " ".join(recipe.labels.values())
-    return attributes
-
-
-def _add_coordinates(group: Any, recipe: Recipe) -> None:
-    plan, grid = recipe.plan, recipe.grid
-    if recipe.solver.times is not None:
-        _add(group, recipe.names["time"], recipe.solver.times, (recipe.names["time"],))
-    for position, name in enumerate(grid.names):
-        attributes = {"long_name": recipe.long_names[name]}
-        label = recipe.labels[name]
-        if isinstance(grid, ProductGrid):
-            _add(group, label, grid.axes[name], (plan.dims[position],), attributes)
-            continue
-        array = group.create_array(
-            label,
-            shape=plan.shape,
-            chunks=plan.chunk,
-            dtype="float64",
-            fill_value=np.nan,
-            dimension_names=plan.dims,
-            attributes=attributes,
-            **_codec(),
-        )
-        if not isinstance(grid, SampleGrid):
-            array[:] = grid.values[name]  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _add(
-    group: Any,
-    name: str,
-    values: np.ndarray,
-    dims: tuple[str, ...],
-    attributes: dict[str, Any] | None = None,
-) -> None:
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        chunks=values.shape,
-        dtype=values.dtype,
-        fill_value=np.nan,
-        dimension_names=dims,
-        attributes=attributes or {},
-        **_codec(),
-    )
-    array[:] = values
-
-
-def _add_variables(group: Any, recipe: Recipe) -> None:
-    plan, names, solver = recipe.plan, recipe.names, recipe.solver
-    for variable in variables(recipe):
-        time = (len(solver.times),) if variable.has_time and solver.times is not None else ()
-        group.create_array(
-            variable.name,
-            shape=time + plan.shape,
-            **_pieces(variable, plan, time),
-            dtype=variable.dtype,
-            fill_value=np.nan if variable.dtype.startswith("float") else 0,
-            dimension_names=((names["time"],) if time else ()) + plan.dims,
-            attributes=variable.attributes,
-            **_codec("keepbits" in variable.attributes),
-        )
-
-
-def _pieces(variable: Variable, plan: Plan, time: tuple[int, ...]) -> dict[str, Any]:
-    """Return the zarr chunks of a variable, and the shards that hold those of a chunk."""
-    if variable.name not in plan.variables or plan.zarr_chunk == plan.chunk:
-        return {"chunks": time + plan.chunk}
-    shards = {"shards": time + plan.chunk} if plan.sharded else {}
-    return {"chunks": time + plan.zarr_chunk, **shards}
-
-
-def _codec(is_rounded: bool = False) -> dict[str, Any]:
-    from zarr.codecs import BloscCodec
-
-    fast = BloscCodec(cname="lz4", clevel=1, shuffle="shuffle")
-    # The zeros at the ends of rounded numbers make whole bytes when their bits lie together.
-    small = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
-    return {
-        "compressors": small if is_rounded else fast,
-        "config": _WHOLE,
-    }
