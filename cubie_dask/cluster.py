@@ -11,15 +11,17 @@ import ipaddress
 import json
 import logging
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dask import config
 
-from cubie_dask.encryption import temporary_security
+from cubie_dask.encryption import write_tls_files
 from cubie_dask.errors import ClusterError
 from cubie_kernels.checks import count
 from cubie_kernels.errors import InputError
@@ -31,8 +33,8 @@ __all__ = ["connect", "cuda_cluster", "local_cluster", "slurm_cluster"]
 
 _PATIENCE_SECONDS = 30
 _MOST_WORKERS = 4096
-# One task for each thread of a worker: a worker that dies takes no others with it. And the scheduler
-# tells of each death, in place of beginning the task again by itself: so all attempts are counted.
+# One task for each thread of a worker: a worker that dies takes no others with it. The scheduler
+# tells of each death, in place of beginning the task again by itself: all attempts are counted.
 _SETTINGS = {
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.allowed-failures": 0,
@@ -176,7 +178,11 @@ def slurm_cluster(
             f"Jobs as workers need the package dask-jobqueue ({fault}): pip install 'cubie[slurm]'."
         ) from fault
     jobs, cores = count("jobs", jobs, _MOST_WORKERS), count("cores", cores, _MOST_WORKERS)
-    with config.set(_SETTINGS):
+    with ExitStack() as stack:
+        keys = Path(tempfile.mkdtemp(prefix="cubie-", dir=folder))
+        stack.callback(shutil.rmtree, keys, ignore_errors=True)
+        tls = write_tls_files(keys.resolve() / "tls")
+        stack.enter_context(config.set(_SETTINGS))
         cluster: Any = SLURMCluster(
             cores=1,
             processes=1,
@@ -184,18 +190,16 @@ def slurm_cluster(
             memory=memory,
             interface=interface,
             protocol="tls",
-            security=temporary_security(),
-            shared_temp_directory=os.path.abspath(folder),
+            security=tls.security(),
             # Without a dashboard there still is a port that tells of the process's health.
             scheduler_options={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             worker_extra_args=["--no-dashboard", "--dashboard-address", "127.0.0.1:0"],
             job_extra_directives=list(directives),
             **(options or {}),
         )
-    with cluster:
+        stack.enter_context(cluster)
         cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)
-        with Client(cluster, set_as_default=False) as client:
-            yield client
+        yield stack.enter_context(Client(cluster, set_as_default=False))
 
 
 def connect(

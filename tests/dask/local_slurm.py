@@ -7,6 +7,7 @@ nothing: Slurm hands them out, and sets CUDA_VISIBLE_DEVICES, as on a node that 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -112,7 +113,9 @@ class LocalSlurm:
         for job in self("squeue", "--noheader", "--array", "--format=%A %T").splitlines():
             number, state = job.split()
             if state == "PENDING":
-                self("scontrol", "update", f"JobId={number}", "StartTime=now")
+                # It may have begun meanwhile.
+                with contextlib.suppress(RuntimeError):
+                    self("scontrol", "update", f"JobId={number}", "StartTime=now")
 
     def pids(self) -> list[int]:
         """Return the processes of the daemons."""
