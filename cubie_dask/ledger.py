@@ -48,6 +48,8 @@ class Record:
         When, in UTC.
     version : str
         Version of this package.
+    device : str
+        What computed it: the target of the kernel and the processor.
     round : int
         The last round of `retry_failed` that replaced results of some of its runs; 0 for none.
     """
@@ -64,6 +66,7 @@ class Record:
     worker: str
     finished: str
     version: str
+    device: str = ""
     round: int = 0
 
 

@@ -87,9 +87,18 @@ def write_chunk(store: SweepStore, computed: Computed, attempt: int = 1) -> Reco
         worker=f"{socket.gethostname()}:{os.getpid()}",
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
+        device=_device_of(store.recipe.solver.target),
     )
     store.ledger.write(record)
     return record
+
+
+@lru_cache(maxsize=4)
+def _device_of(target: str) -> str:
+    """Return the target of a kernel and the processor that it runs on here."""
+    from cubie_kernels.build.cpu import host
+
+    return f"{target} {host().cpu}"
 
 
 def run_chunk(url: str, run_id: str, task: Task, threads: int) -> Record | Probed:
