@@ -23,9 +23,10 @@ from cubie_kernels.checks import choice, count, numbers
 from cubie_kernels.errors import InputError
 from cubie_kernels.run.batch import Column
 
-__all__ = ["Block", "Grid", "ProductGrid", "SampleGrid", "ZipGrid"]
+__all__ = ["MOST_RUNS", "Block", "Grid", "ProductGrid", "SampleGrid", "ZipGrid"]
 
-_MOST_RUNS = 2**40
+MOST_RUNS = 2**40
+"""The largest number of runs of a grid."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Grid(ABC):
         """
         given = _merged("sample", ranges, more)
         return SampleGrid(
-            n=count("n", n, _MOST_RUNS),
+            n=count("n", n, MOST_RUNS),
             method=choice("kind", kind, tuple(SAMPLERS)),
             seed=0 if seed == 0 else count("seed", seed, 2**63),
             ranges=tuple(_range(name, value) for name, value in given.items()),
@@ -186,10 +187,10 @@ class ProductGrid(Grid):
     def __post_init__(self) -> None:
         """Refuse a product that no store can count."""
         runs = math.prod(len(values) for values in self.axes.values())
-        if runs > _MOST_RUNS:
+        if runs > MOST_RUNS:
             listed = " x ".join(f"{name}: {len(v):,}" for name, v in self.axes.items())
             raise GridError(
-                f"The product {listed} makes {runs:.3g} runs, more than {_MOST_RUNS:.3g}: use "
+                f"The product {listed} makes {runs:.3g} runs, more than {MOST_RUNS:.3g}: use "
                 "fewer values, or Grid.sample."
             )
 

@@ -15,6 +15,7 @@ from cubie_dask.driver import WHOLE, check_share, driving
 from cubie_dask.errors import StoreBusyError, SweepInterrupted
 from cubie_dask.execute import Executor, InProcess, drive
 from cubie_dask.heartbeat import StoreProgress
+from cubie_dask.patching import finish_patches, pending_patches
 from cubie_dask.progress import Event, Listener, SweepEnded, SweepStarted
 from cubie_dask.recipe import Recipe
 from cubie_dask.stopping import Stopping, check_max_time, heeding_signals
@@ -87,8 +88,9 @@ def run_pass(
         str(opened.storage), plan.runs, plan.chunks, _runs(opened, done), len(done)
     )
     reason, left = None, todo
+    patched = pending_patches(opened)
     with ExitStack() as stack:
-        if todo:
+        if todo or patched:
             folder = opened.recipe.names["status"]
             stack.enter_context(driving(opened.storage, f"{folder}/drivers", share, stopping))
             listener = _both(listener, StoreProgress(opened.storage, folder, share))
@@ -99,6 +101,8 @@ def run_pass(
                 opened.storage.sweep(0.0 if share == WHOLE else _LEFTOVER_SECONDS)
                 where = str(opened.storage)
                 reason = drive(make_executor(opened), todo, listener, where, stopping)
+            if patched:
+                finish_patches(opened)
         except KeyboardInterrupt as stop:
             raise _interrupted(opened, "at once") from stop
         finally:

@@ -16,6 +16,7 @@ import numpy as np
 from cubie_dask.errors import ChangedSweepError
 from cubie_dask.grid import Grid, ProductGrid, SampleGrid, ZipGrid
 from cubie_dask.plan import Plan
+from cubie_dask.values import survey
 from cubie_kernels.kernels.controllers import Controller
 from cubie_kernels.labels import result_names, run_labels
 from cubie_kernels.model.system import System
@@ -94,9 +95,25 @@ class Recipe:
         raise ChangedSweepError(
             f"The store {where} holds another sweep. What differs:\n"
             + "\n".join(lines)
-            + "\nGive a new store, or undo the change to finish the sweep in this one.",
+            + f"\n{self._way_on(changed, stored, where)}",
             tuple(changed),
         )
+
+    def _way_on(self, changed: list[str], stored: dict[str, Any], where: str) -> str:
+        """Return what to do about changed fields."""
+        grid = self.grid
+        named = {field.removeprefix("grid."): stored.get(field) for field in changed}
+        longer = all(field.startswith("grid.") for field in changed) and all(
+            _goes_on(grid, name, str(text)) for name, text in named.items()
+        )
+        if longer:
+            names = ", ".join(named)
+            options = " ".join(f"--axis {name}=…" for name in named)
+            return (
+                f"The store has the first values of {names}: cubie-dask extend {where} {options}, "
+                "or extend_sweep, adds the others; then run this again."
+            )
+        return "Give a new store, or undo the change to finish the sweep in this one."
 
     def to_attributes(self) -> dict[str, Any]:
         """Return the store's attributes: the recipe as JSON texts, and what people look for."""
@@ -129,6 +146,21 @@ def _fields(
 ) -> dict[str, Any]:
     described = settings | {f"grid.{name}": value for name, value in identity.items()}
     return described if keepbits is None else described | {"keepbits": keepbits}
+
+
+def _goes_on(grid: Grid, name: str, stored: str) -> bool:
+    """Tell whether a store has the first values of a quantity, or fewer points of a sample."""
+    if isinstance(grid, SampleGrid):
+        return name == "n" and grid.method != "latin-hypercube" and int(stored) < grid.n
+    if name not in grid.names:
+        return False
+    # A product or a zip.
+    quantities: dict[str, Any] = (
+        grid.axes if isinstance(grid, ProductGrid) else vars(grid)["values"]
+    )
+    values = quantities[name]
+    length = int(stored.partition(" ")[0])
+    return length < values.shape[0] and survey(name, values[:length]).identity == stored
 
 
 def _versions() -> dict[str, str]:
