@@ -27,14 +27,15 @@ AIMS = {
     VAN_DER_POL.name: 25.0,
 }
 
-# By what the tolerances of methods of low, middle and high order are multiplied.
+# By what the tolerances of methods of second, low, middle and high order are multiplied.
+_LOWEST = (100.0, 10.0, 1.0)
 _LOW = (10.0, 1.0, 1e-1)
 _MIDDLE = (100.0, *_LOW, 1e-2)
 _HIGH = (*_MIDDLE, 1e-3)
 METHODS = {
     "auto": _HIGH,
-    "rosenbrock23": _LOW,
-    "tr-bdf2": _LOW,
+    "rosenbrock23": _LOWEST,
+    "tr-bdf2": _LOWEST,
     "rodas3": _LOW,
     "ros34pw2": _LOW,
     "kvaerno3": _LOW,

@@ -102,6 +102,7 @@ def kernel_module(config: KernelConfig) -> Module:
             controllers.exp2_estimate,
             controllers.log2_error,
             controllers.log2_ratio,
+            *([controllers.tightened] if names["TOLERANCE_POWER"] > 1.0 else []),
             adaptive.status_of,
             start.first_step,
         ]

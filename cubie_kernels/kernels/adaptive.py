@@ -122,6 +122,8 @@ def integrate(
         q, trouble, solves, products = take_step(
             t, step, y, p, y_new, rtol, atol, active, k, between, *WORK
         )
+        if TOLERANCE_POWER > 1.0:
+            q = tightened(q, y, rtol, atol)
         newton = newton + select(active, solves, 0)
         linear = linear + select(active, products, 0)
         accept = both(active, both(q <= 1.0, trouble == 0))

@@ -139,6 +139,21 @@ def log2_error(q):
     return 0.5 * log2_estimate(larger(real(TINY), q))
 
 
+def tightened(q, y, rtol, atol):
+    """Return the square of an error norm that is held to a power, of more than 1, of the tolerance.
+
+    As powers need numbers without a unit, the tolerance is taken relative to the state (Söderlind
+    and Wang, J. Comput. Appl. Math. 185 (2006) 225-243, calibrate tolerances in this way).
+    """
+    size = real(0.0)
+    for i in range(N):
+        part = fabs(y[i]) * reciprocal(atol[i] + rtol[i] * fabs(y[i]))
+        size = size + part * part
+    size = larger(size * (1.0 / N), real(TINY))
+    growth = exp2_estimate((TOLERANCE_POWER - 1.0) * log2_estimate(size))
+    return q * larger(growth * (1.0 / (TOLERANCE_PART * TOLERANCE_PART)), real(1.0))
+
+
 def log2_ratio(accept, retry, e, e_before, e_before_that, ratio_before):
     """Return the binary logarithm of the next step over this one.
 

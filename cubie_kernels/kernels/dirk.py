@@ -24,6 +24,13 @@ from cubie_kernels.methods.tableau import Tableau
 __all__ = ["declare_dirk", "dirk_constants"]
 
 
+# First guesses are polynomials of at most this degree through the stages before, as long as the
+# weights in them stay small.
+_MOST_DEGREE = 2
+_MOST_WEIGHT = 6.0
+_MOST_OF_STIFF = 1.0
+
+
 def dirk_constants(tableau: Tableau, states: int, mass: bool) -> dict[str, Any]:
     """Return the coefficients of a method, with the start of the step as an explicit first stage.
 
@@ -31,15 +38,15 @@ def dirk_constants(tableau: Tableau, states: int, mass: bool) -> dict[str, Any]:
     stiffness of the model, and where derivatives are not increments: with a mass matrix.
     """
     a, b, c = _padded(tableau)
-    error = _weights(tableau.error, len(b))
+    error = tuple(tableau.error_factor * e for e in _weights(tableau.error, len(b)))
     stages, gamma = len(b), float(a[1, 1])
     last_is_end = bool((a[-1] == b).all() and c[-1] == 1.0)
     assert last_is_end or (stages == 2 and b[0] == 0.0)
     earlier = np.tril(a, -1) / gamma
     guess = np.tril(a, -1)
-    # A stage's derivative is guessed to be that of the stage before it.
-    guess[np.arange(1, stages), np.arange(stages - 1)] += gamma
-    filtered = bool(error) and (mass or _unbounded(earlier, error))
+    for i in range(1, stages):
+        guess[i, :i] += gamma * _continued(c[:i], c[i])
+    filtered = bool(error) and (mass or _unbounded(a, error))
     return {
         "N": states,
         "STAGES": stages,
@@ -92,23 +99,36 @@ def _padded(tableau: Tableau) -> tuple[Any, Any, Any]:
     return np.pad(a, ((1, 0), (1, 0))), np.pad(b, (1, 0)), np.pad(c, (1, 0))
 
 
+def _continued(nodes: Any, node: float) -> Any:
+    """Return weights of derivatives at nodes that give the one at another node.
+
+    Of all that are exact for polynomials up to a degree the smallest, for the highest degree that
+    they stay small for.
+    """
+    for degree in range(min(_MOST_DEGREE, len(nodes) - 1), 0, -1):
+        powers = np.arange(degree + 1)[:, None]
+        weights = np.linalg.pinv(nodes**powers) @ node ** powers[:, 0]
+        exact = np.allclose(nodes**powers @ weights, node ** powers[:, 0])
+        if exact and np.abs(weights).sum() < _MOST_WEIGHT:
+            return weights
+    return np.eye(len(nodes))[-1]
+
+
 def _weights(weights: Sequence[float] | None, stages: int) -> tuple[float, ...]:
     if weights is None:
         return ()
     return (*(0.0,) * (stages - len(weights)), *weights)
 
 
-def _unbounded(earlier: Any, error: Sequence[float]) -> bool:
-    """Tell whether the estimate of a component grows with its stiffness.
+def _unbounded(a: Any, error: Sequence[float]) -> bool:
+    """Tell whether the estimate of a component that is infinitely stiff is more than the component.
 
-    Infinitely stiff stages have the derivatives ``k_i = -sum_j a_ij / gamma k_j`` of that of the
-    start.
+    Its stages end at 0: with increments of minus itself, whatever its derivative at the start is,
+    which is infinite.
     """
-    derivatives = np.zeros(len(error))
-    derivatives[0] = 1.0
-    for i in range(1, len(error)):
-        derivatives[i] = -earlier[i] @ derivatives
-    return bool(abs(np.dot(error, derivatives)) > 1e-12)
+    weights = np.linalg.solve(a[1:, 1:].T, error[1:])
+    of_start = error[0] - weights @ a[1:, 0]
+    return bool(abs(of_start) > 1e-12 or abs(weights.sum()) > _MOST_OF_STIFF)
 
 
 def _dense_columns(tableau: Tableau, stages: int) -> tuple[tuple[float, ...], ...]:

@@ -15,7 +15,6 @@ from cubie_kernels.buffers import BufferRegistry
 from cubie_kernels.kernels.scratch import LOOP, STEP
 from cubie_kernels.methods import Tableau
 from cubie_kernels.methods.stage_polynomial import expansions, product
-from cubie_kernels.methods.transform import PART_OF_POWER
 
 __all__ = ["declare_firk", "firk_constants"]
 
@@ -63,7 +62,7 @@ def firk_constants(
         "HIGH_RATE": _HIGH_RATE,
         "POWER": tableau.error_power or tableau.order,
         "EXPONENT": 1.0 if filtered is None else filtered.exponent,
-        "PART": PART_OF_POWER,
+        "PART": 1.0 if filtered is None else filtered.part,
         "ROUNDING": _ROUNDING[precision],
         "NODES": tableau.c,
         "T": t,

@@ -17,19 +17,23 @@ __all__ = ["NEWTON", "declare_newton", "newton_constants"]
 NEWTON = "newton"
 
 # What is left of an iteration's error: this part of the tolerance, or so many roundings.
-_TOLERANCE, _ROUNDINGS = 0.03, 4.0
-_MOST_CHANGES = 9
+_TOLERANCE, _ROUNDINGS = 0.01, 4.0
+# No rate is trusted that is less: after linear parts of a run, a single change may be 1e5 times the
+# tolerance, and no more.
+_LEAST_RATE = 1e-10
+# Lanes wait for each other: a shorter step is better than many changes. A fixed step has no second
+# try.
+_MOST_CHANGES, _MOST_CHANGES_FIXED = 6, 25
 
 
-def newton_constants(precision: str) -> dict[str, Any]:
+def newton_constants(precision: str, adaptive: bool) -> dict[str, Any]:
     """Return the limits of the iteration."""
     kind = np.finfo(precision)
     return {
         "NEWTON_TOLERANCE": _TOLERANCE,
         "NEWTON_NOISE": _ROUNDINGS * float(kind.eps),
-        "NEWTON_LEAST_RATE": float(kind.eps),
-        "NEWTON_LARGEST": float(kind.max),
-        "MOST_CHANGES": _MOST_CHANGES,
+        "NEWTON_LEAST_RATE": max(_LEAST_RATE, float(kind.eps)),
+        "MOST_CHANGES": _MOST_CHANGES if adaptive else _MOST_CHANGES_FIXED,
     }
 
 
@@ -66,7 +70,9 @@ def solve_stage(
     changes = integers(0)
     products = integers(0)
     last = real(1.0)
+    # Before there is a rate, that of the stage before serves, with some caution.
     rest = sqrt(larger(rate[0], real(NEWTON_LEAST_RATE)))
+    rest = rest * sqrt(rest)
     rounds = 0
     while any_lane(going):
         for i in range(N):
@@ -91,20 +97,19 @@ def solve_stage(
             size = size + part * part
             d[i] = select(going, d[i] + delta[i], d[i])
         size = sqrt(size * (1.0 / N))
-        failed = negate(size <= NEWTON_LARGEST)
+        failed = negate(finite(size))
         if rounds > 0:
             theta = size / last
             rest = select(going, theta / (1.0 - theta), rest)
-            failed = either(failed, theta >= 0.99)
+            failed = negate(theta < 0.99)
             if RECORDS:
                 record("newton_rate", theta, within=True)
-            if rounds == 2:
-                # Six more changes would not do.
-                cube = theta * theta * theta
-                failed = either(failed, cube * cube * rest * size > limit)
-        converged = rest * size <= limit
-        if rounds + 1 == MOST_CHANGES:
-            failed = either(failed, negate(converged))
+            if rounds > 1:
+                # What is left when all changes are made.
+                left = rest * size
+                for _ in range(rounds + 1, MOST_CHANGES):
+                    left = left * theta
+                failed = negate(both(theta < 0.99, left <= limit))
         if RECORDS:
             record("newton_delta_norm", size, within=True)
             record("linear_code", code, within=True)
@@ -113,7 +118,7 @@ def solve_stage(
         products = products + select(going, count, 0)
         trouble = select(both(going, failed), NEWTON_DIVERGED, trouble)
         trouble = select(both(going, code > 0), LINEAR_SOLVER_LIMIT, trouble)
-        going = both(both(going, trouble == 0), negate(converged))
+        going = both(both(going, trouble == 0), rest * size > limit)
         last = size
         rounds += 1
     rate[0] = select(trouble > 0, 1.0, rest)

@@ -105,6 +105,10 @@ class Tableau:
     embedded_order_2, error_2 : optional
         A second estimate of the error. The norms of the two are then combined to
         ``q = q_1**2 / sqrt(q_1**2 + 0.01 * q_2**2)``.
+    error_factor : float, default 1
+        What the estimate of a diagonally implicit method is multiplied by, if the embedded
+        solution is so near that their distance says too little: the norm of the coefficients of
+        ``h**(order + 1)`` in the error over that of ``h**error_power`` in the estimate.
     transform : StageTransform, optional
         What splits the system of a fully implicit method.
     filtered_error : FilteredError, optional
@@ -134,6 +138,7 @@ class Tableau:
     error: Row | None = None
     embedded_order_2: int | None = None
     error_2: Row | None = None
+    error_factor: float = 1.0
     transform: StageTransform | None = None
     filtered_error: FilteredError | None = None
     dense: DenseOutput | None = None

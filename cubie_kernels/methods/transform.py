@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["PART_OF_POWER", "FilteredError", "StageTransform"]
-
-PART_OF_POWER = 0.05
+__all__ = ["FilteredError", "StageTransform"]
 
 Row = tuple[float, ...]
 
@@ -78,16 +76,18 @@ class FilteredError:
         factors of the step's real system serve.
     weights : tuple of float, shape (stages,)
         Factors of the increments.
-    exponent : float, default 1
-        Less than 1 where the estimate is of a lower order than the method, on stiff models too:
-        ``(embedded_order + 1) / (order + 1)``. Not the tolerance but a part (``PART_OF_POWER``) of
-        ``tolerance**exponent`` bounds the estimate then, if that is more (as in Hairer and
-        Wanner's code RADAU5, which takes the double of it).
+    exponent, part : float, default 1
+        Less than 1 where the estimate is of a lower order than the method, on stiff models too.
+        Not the tolerance but ``part * tolerance**exponent`` bounds the estimate then, if that is
+        more. Errors are proportional to the tolerance with ``(embedded_order + 1) / order``
+        (Söderlind and Wang, J. Comput. Appl. Math. 185, 2006, call that calibration; Hairer and
+        Wanner's code RADAU5 has ``0.1 * tolerance**(2/3)``).
     """
 
     gamma: float
     weights: Row
     exponent: float = 1.0
+    part: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", _row(self.weights))

@@ -12,6 +12,9 @@ from cubie_kernels.run.execute import execute
 # Lanes for tests that need many kernels: fewer lanes compile faster.
 NARROW = 2
 ROUNDING = {"float64": 2e-13, "float32": 3e-5}
+# With 32 bits changes shrink to rounding in an iteration or two, so that rounding decides whether
+# there is one more: a part of all iterations of a run.
+UNDECIDED = {"float64": 0.0, "float32": 0.03}
 
 # z' = i (1 + w t) z with z = x + i y: coupled, not autonomous, oscillating ever faster, and free
 # of functions that take long to compile.
@@ -62,9 +65,13 @@ def assert_same_bits(one: Outcome, other: Outcome, runs=slice(None)) -> None:
 
 def assert_close(one: Outcome, other: Outcome, factor=1.0) -> None:
     """Check that runs took the same steps and differ by rounding, or ``factor`` times as much."""
-    counts = ("accepted", "rejected", "newton_iterations", "linear_iterations")
-    for name in ("status", *counts, "final_time"):
+    for name in ("status", "accepted", "rejected", "final_time"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
+    for name in ("newton_iterations", "linear_iterations"):
+        part = UNDECIDED[one.final_state.dtype.name]
+        np.testing.assert_allclose(
+            getattr(one, name), getattr(other, name), rtol=part, err_msg=name
+        )
     for name in ("final_state", "final_observables", "states", "observables"):
         a, b = getattr(one, name), getattr(other, name)
         assert (a is None) == (b is None), name

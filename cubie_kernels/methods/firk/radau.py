@@ -62,7 +62,8 @@ RADAU_IIA_5 = Tableau(
     filtered_error=FilteredError(
         gamma=0.27488882959567734,
         weights=(-2.7623054547485992, 0.3799355982527289, -0.0916296098652258),
-        exponent=4 / 6,
+        exponent=4 / 5,
+        part=0.3,
     ),
     transform=StageTransform(
         inverse=(
@@ -145,7 +146,8 @@ RADAU_IIA_9 = Tableau(
             0.09416748369194548,
             -0.03181316888549383,
         ),
-        exponent=6 / 10,
+        exponent=6 / 9,
+        part=0.15,
     ),
     transform=StageTransform(
         inverse=(
