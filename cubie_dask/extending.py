@@ -36,6 +36,7 @@ from cubie_dask.report import Report, report_of
 from cubie_dask.stopping import Stopping
 from cubie_dask.storage import Storage, StorePath, open_storage
 from cubie_dask.store import EXTENDING, SweepStore, change_attributes, open_store, read_attributes
+from cubie_dask.versioned import refuse_versioned
 from cubie_kernels.labels import result_names, run_labels
 from cubie_kernels.model.system import System
 from cubie_kernels.version import __version__
@@ -93,6 +94,7 @@ def extend_sweep(
     >>> extend_sweep("lorenz.zarr", rho=[22, 23, 24])                           # doctest: +SKIP
     """
     storage = open_storage(store)
+    refuse_versioned(storage, "extend_sweep")
     asked = {**(axes or {}), **more}
     settings = json.loads(read_attributes(storage, extending=True)["cubie_solver"])
     folder = result_names(System.from_dict(settings["model"]))["status"]

@@ -21,6 +21,7 @@ from cubie_dask.recipe import Recipe
 from cubie_dask.stopping import Stopping, check_max_time, heeding_signals
 from cubie_dask.storage import Storage, StorePath
 from cubie_dask.store import SweepStore, prepare_store
+from cubie_dask.versioned import committing
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -100,7 +101,8 @@ def run_pass(
             if todo:
                 opened.storage.sweep(0.0 if share == WHOLE else _LEFTOVER_SECONDS)
                 where = str(opened.storage)
-                reason = drive(make_executor(opened), todo, listener, where, stopping)
+                with committing(opened, listener, share) as tell:
+                    reason = drive(make_executor(opened), todo, tell, where, stopping)
             if patched:
                 finish_patches(opened)
         except KeyboardInterrupt as stop:

@@ -22,6 +22,7 @@ from cubie_dask.rounds import Round, begin_round, changed_settings, chosen_statu
 from cubie_dask.stopping import Stopping, check_max_time, heeding_signals
 from cubie_dask.storage import Storage, StorePath
 from cubie_dask.store import SweepStore, open_store
+from cubie_dask.versioned import refuse_versioned
 from cubie_kernels.checks import Tolerance
 from cubie_kernels.errors import InputError, nearest
 from cubie_kernels.kernels.controllers import Controller
@@ -112,6 +113,7 @@ def retry_failed(
     changes = {name: value for name, value in options.items() if value is not None}
     listener, stopping = listener_for(progress), Stopping(check_max_time(max_time))
     opened = open_store(store)
+    refuse_versioned(opened.storage, "retry_failed")
     statuses = chosen_statuses(status)
     settings = changed_settings(opened, changes, statuses)
     make_executor = _executor_for(client, threads)

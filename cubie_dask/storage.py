@@ -147,10 +147,11 @@ def open_storage(store: StorePath | Storage) -> Storage:
     Parameters
     ----------
     store : path, str or Storage
-        A path, ``file://…``, or any URL of fsspec: ``s3://bucket/a.zarr``, ``gs://…``,
-        ``memory://…``. How to reach it, and with whose rights, each process takes from its own
-        environment and configuration (``AWS_…``, ``FSSPEC_…``, ``~/.config/fsspec``): nothing of
-        that is kept in the store or sent to workers.
+        A path, ``file://…``, any URL of fsspec (``s3://bucket/a.zarr``, ``gs://…``,
+        ``memory://…``), or ``icechunk://`` and a path or ``s3://…``. How to reach it, and with
+        whose rights, each process takes from its own environment and configuration (``AWS_…``,
+        ``FSSPEC_…``, ``~/.config/fsspec``): nothing of that is kept in the store or sent to
+        workers.
 
     Raises
     ------
@@ -166,6 +167,10 @@ def open_storage(store: StorePath | Storage) -> Storage:
     scheme, _, rest = text.partition("://")
     if scheme in ("file", "local"):
         return LocalStorage(rest)
+    if scheme == "icechunk":
+        from cubie_dask.versioned import IcechunkStorage
+
+        return IcechunkStorage(text)
     _check_no_secrets(text, rest)
     from cubie_dask.remote import RemoteStorage
 

@@ -191,7 +191,9 @@ def open_store(store: StorePath | Storage) -> SweepStore:
             f"The store {storage} has format {found!r}, and this version knows {FORMAT}: open it "
             "with the version that made it."
         )
-    group = zarr.open_group(storage.zarr(), mode="r+", zarr_format=3, use_consolidated=False)
+    files = storage.zarr()
+    mode = "r" if files.read_only else "r+"
+    group = zarr.open_group(files, mode=mode, zarr_format=3, use_consolidated=False)
     # The store doesn't keep this: without it, chunks that equal the fill value have no file.
     arrays = {name: array.with_config(WHOLE) for name, array in group.arrays()}
     return SweepStore(storage, Recipe.from_attributes(attributes, arrays), arrays)

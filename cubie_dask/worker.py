@@ -17,6 +17,7 @@ from cubie_dask.ledger import Record
 from cubie_dask.pieces import integrate
 from cubie_dask.policy import Probed, Task
 from cubie_dask.store import SweepStore, open_store
+from cubie_dask.versioned import Pending, forked
 from cubie_kernels.run.batch import Column, Outcome
 from cubie_kernels.status import Status
 from cubie_kernels.version import __version__
@@ -69,9 +70,13 @@ def compute_chunk(
 
 
 def write_chunk(store: SweepStore, computed: Computed, attempt: int = 1) -> Record:
-    """Write the results of a chunk, then the record that makes it count as finished."""
+    """Write the results of a chunk, then the record that makes it count as finished.
+
+    In a store of Icechunk it counts once the driver has committed what the record carries.
+    """
     start = time.perf_counter()
-    size, checksum = store.write(computed.block, computed.columns, computed.outcome)
+    target, session = forked(store)
+    size, checksum = target.write(computed.block, computed.columns, computed.outcome)
     outcome = computed.outcome
     counts = np.bincount(outcome.status, minlength=len(Status))
     record = Record(
@@ -89,6 +94,8 @@ def write_chunk(store: SweepStore, computed: Computed, attempt: int = 1) -> Reco
         version=__version__,
         device=_device_of(store.recipe.solver.target),
     )
+    if session is not None:
+        return Pending.of(record, session)
     store.ledger.write(record)
     return record
 
