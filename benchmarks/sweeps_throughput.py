@@ -1,0 +1,167 @@
+"""Sections on throughput: a large sweep on two workers, and a gigabyte into a store."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from ensembles_timing import Figure, Settings, Table, Timing, ratio
+from sweeps_workload import Workload, plain_arrays, plain_processes, timed
+
+from cubie_dask import local_cluster
+from cubie_dask.recipe import Recipe
+from cubie_dask.store import prepare_store
+from cubie_dask.worker import compute_chunk, write_chunk
+
+__all__ = ["large_sweep", "store_writes"]
+
+WORKERS = 2
+WRITERS = 2
+
+
+class WrongResultError(Exception):
+    """Results differ, so times don't count."""
+
+
+def large_sweep(settings: Settings, folder: Path) -> Table:
+    """End states of ten million runs: plain kernels and a plain write, one worker, two."""
+    workload = Workload(settings.runs(10_000_000, 200_000))
+    sweep = workload.sweep()
+    plan = sweep.plan(workers=WORKERS)
+    whole = sweep.solver.run(sweep.grid.columns(_all(plan)), plan.runs)
+    seconds: dict[str, list[float]] = {}
+    with (
+        plain_processes(WORKERS, workload, plan) as integrate,
+        local_cluster(1) as one,
+        local_cluster(WORKERS) as two,
+    ):
+        store = folder / "a.zarr"
+        for round_ in range(-1, settings.rounds):
+            turn = {"kernels": integrate(range(plan.chunks))}
+            turn["write"] = timed(_plain_write, folder / "plain.zarr", plan, whole)
+            for name, client in (("two workers", two), ("one worker", one)):
+                turn[name] = timed(_run, sweep, store, client)
+                if round_ < 0:
+                    _check(store, whole)
+                shutil.rmtree(store)
+            for name, value in turn.items() if round_ >= 0 else ():
+                seconds.setdefault(name, []).append(value)
+    found = {name: _timing(name, values) for name, values in seconds.items()}
+    base = _timing(
+        "kernels and write", map(sum, zip(seconds["kernels"], seconds["write"], strict=True))
+    )
+    rows = [_row(timing, plan.runs) for timing in (*found.values(), base)]
+    over = ratio(found["two workers"], base)
+    gain = ratio(found["one worker"], found["two workers"])
+    return Table(
+        f"A sweep of {plan.runs:,} end states",
+        ("contender", "best s", "median s", "runs/s"),
+        rows,
+        [
+            Figure("two workers over plain kernels and write", *over[:2], None, 1.10, False),
+            Figure("two workers over one", *gain[:2], None, 1.85),
+        ],
+        [
+            "`kernels`: the same kernels in two plain processes, on the chunks of the plan, with "
+            "no results kept; `write`: their results by one assignment to each zarr array, with "
+            "chunks and codec of the store. Workers are started before and have one thread each; "
+            f"the pilot is part of their time. {plan.chunks} chunks are planned without it."
+        ],
+    )
+
+
+def store_writes(settings: Settings, folder: Path) -> Table:
+    """A gigabyte of results that are in memory, into a store and into plain zarr arrays."""
+    workload = Workload(settings.runs(1_000_000, 25_000), saves=41)
+    sweep = workload.sweep()
+    plan = sweep.plan()
+    recipe = Recipe(sweep.solver, sweep.grid, plan)
+    scratch = prepare_store(folder / "recipe.zarr", recipe)
+    computed = [compute_chunk(scratch, chunk) for chunk in range(plan.chunks)]
+    size = plan.runs * plan.run_bytes
+    seconds: dict[str, list[float]] = {}
+    for round_ in range(-1, settings.rounds):
+        turn = {}
+        store = prepare_store(folder / "a.zarr", recipe)
+        turn["store"] = timed(_in_threads, lambda one: write_chunk(store, one), computed)  # noqa: B023
+        shutil.rmtree(folder / "a.zarr")
+        arrays = plain_arrays(folder / "plain.zarr", plan, computed[0].outcome)
+        turn["plain zarr"] = timed(_in_threads, lambda one: _plain_chunk(arrays, one), computed)  # noqa: B023
+        shutil.rmtree(folder / "plain.zarr")
+        for name, value in turn.items() if round_ >= 0 else ():
+            seconds.setdefault(name, []).append(value)
+    found = {name: _timing(name, values) for name, values in seconds.items()}
+    rate = ratio(found["plain zarr"], found["store"])
+    rows = [
+        [one.name, f"{one.best:.3f}", f"{one.median:.3f}", f"{size / one.best / 1e6:,.0f}"]
+        for one in found.values()
+    ]
+    return Table(
+        f"Writing {size / 1e9:.2f} GB",
+        ("contender", "best s", "median s", "MB/s"),
+        rows,
+        [Figure("store over plain zarr, throughput", *rate[:2], None, 0.80)],
+        [
+            f"{plan.chunks} chunks of {plan.chunk_runs:,} runs, {WRITERS} threads each, lz4 after "
+            "a shuffle. `store` computes checksums and writes the status last and a record, "
+            "flushed to the disk, for each chunk."
+        ],
+    )
+
+
+def _all(plan):
+    from cubie_dask.grid import Block
+
+    return Block((0,) * len(plan.shape), plan.shape)
+
+
+def _run(sweep, store, client) -> None:
+    report = sweep.run(store, client, progress="none", threads=1)
+    if not report.complete:
+        raise WrongResultError(f"the sweep is not complete: {report}")
+
+
+def _check(store, whole) -> None:
+    from cubie_dask import open_sweep
+
+    found = open_sweep(store, chunks=None)
+    for values, expected in zip((found.x, found.y, found.z), whole.final_state, strict=True):
+        if not np.array_equal(values, expected):
+            raise WrongResultError("the store differs from one call of the kernel")
+
+
+def _plain_write(path, plan, outcome) -> None:
+    for array, values in plain_arrays(path, plan, outcome).values():
+        array[:] = values
+    shutil.rmtree(path)
+
+
+def _plain_chunk(arrays, computed) -> None:
+    outcome, block = computed.outcome, computed.block
+    names = ("accepted", "rejected", "final_time", "status")
+    values = dict(zip(arrays, outcome.states, strict=False))
+    values |= {name: getattr(outcome, name) for name in names}
+    for name, value in values.items():
+        arrays[name][0][(..., *block.slices)] = value
+
+
+def _in_threads(function, items) -> None:
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for _ in pool.map(function, items):
+            pass
+
+
+def _timing(name, seconds) -> Timing:
+    seconds = tuple(seconds)
+    return Timing(name, seconds, seconds)
+
+
+def _row(timing: Timing, runs: int) -> list[str]:
+    return [
+        timing.name,
+        f"{timing.best:.3f}",
+        f"{timing.median:.3f}",
+        f"{runs / timing.best:,.0f}",
+    ]
