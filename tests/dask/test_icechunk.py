@@ -16,11 +16,11 @@ from cubie_dask import (
     StoreError,
     open_sweep,
     repair_sweep,
-    retry_failed,
     sweep_report,
     verify_sweep,
 )
 from cubie_dask.progress import ChunkFinished
+from cubie_dask.retrying import retry_failed
 from cubie_dask.storage import open_storage
 from cubie_kernels.errors import InputError
 
