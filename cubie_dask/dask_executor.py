@@ -1,4 +1,4 @@
-"""The one file that knows Dask: chunks as tasks on any ``distributed`` cluster."""
+"""Chunks as tasks on any ``distributed`` cluster."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 from distributed import Client, KilledWorker, as_completed
 
 from cubie_dask.errors import ClusterError
+from cubie_dask.launching import KernelThreads, launched
 from cubie_dask.ledger import Record
 from cubie_dask.policy import Attempt, Probed, Task
 from cubie_dask.worker import run_chunk
 
-__all__ = ["DaskExecutor", "check_client", "cluster_size", "kernel_threads"]
+__all__ = ["DaskExecutor", "check_client", "cluster_size"]
 
 _TASKS_A_THREAD = 3
 _REFRESH_SECONDS = 2.0
@@ -26,7 +27,8 @@ class DaskExecutor:
     """Keeps a small window of chunks on a cluster, which follows workers as they come and go.
 
     Tasks carry the store's URL and a few numbers; they write results themselves and return a
-    record. The kernel's threads are shared out so that the tasks of a machine use each core once.
+    record. The kernel's threads are shared out so that the tasks of a machine use each core once;
+    workers may be unlike each other.
 
     Parameters
     ----------
@@ -68,7 +70,8 @@ class DaskExecutor:
                 f"No worker joined {client!r} within {_PATIENCE_SECONDS} s: start workers, then "
                 "run the sweep again."
             ) from fault
-        self._threads = cluster_size(client, threads)[1]
+        self._threads = KernelThreads(client, threads)
+        self._threads.follow(self._client.nthreads())
         self._ended = as_completed(loop=client.loop, with_results=True, raise_errors=False)
 
     def slots(self) -> int:
@@ -78,7 +81,9 @@ class DaskExecutor:
             self._seen = now
             # A lost scheduler shows in the tasks. Without any worker one task waits for the next.
             with contextlib.suppress(OSError):
-                self._slots = max(1, _TASKS_A_THREAD * sum(self._client.nthreads().values()))
+                nthreads = self._client.nthreads()
+                self._slots = max(1, _TASKS_A_THREAD * sum(nthreads.values()))
+                self._threads.follow(nthreads)
         return self._slots
 
     def ahead(self) -> int:
@@ -88,11 +93,12 @@ class DaskExecutor:
     def submit(self, task: Task) -> None:
         """Send a task to the cluster."""
         future = self._client.submit(
+            launched,
             self._work,
             self._url,
             self._run_id,
             task,
-            self._threads,
+            self._threads.least(),
             key=(f"cubie-{self._run_id}", task.chunk, task.attempt),
             pure=False,
         )
@@ -174,52 +180,10 @@ def check_client(client: Any) -> Client:
 
 
 def cluster_size(client: Client, threads: int | None = None) -> tuple[int, int]:
-    """Return how many tasks the workers run at once, and the threads of the kernel in each."""
+    """Return how many tasks the workers run at once, and the least threads of a kernel."""
     # Any: a client's methods are typed as if each might be a coroutine.
     known: Any = client
     nthreads = known.nthreads()
-    return sum(nthreads.values()), threads or kernel_threads(
-        known.run(_cores, on_error="ignore"), nthreads
-    )
-
-
-def kernel_threads(cores: dict[str, tuple[str, list[int]]], nthreads: dict[str, int]) -> int:
-    """Return how many threads each task's kernel may use, the same for all workers.
-
-    Parameters
-    ----------
-    cores : dict of str to (str, list of int)
-        Of each worker, its machine and the cores that it may run on.
-    nthreads : dict of str to int
-        Number of tasks that each worker runs at once.
-
-    Returns
-    -------
-    int
-        The cores of a worker, divided among all tasks on its machine that may use them; the least
-        over the workers, and at least 1.
-    """
-    shares = []
-    for host, mine in cores.values():
-        tasks = sum(
-            nthreads.get(address, 0)
-            for address, (other_host, theirs) in cores.items()
-            if other_host == host and not set(mine).isdisjoint(theirs)
-        )
-        shares.append(len(mine) // max(1, tasks))
-    return max(1, min(shares, default=1))
-
-
-def _cores() -> tuple[str, list[int]]:
-    """Return the machine and the cores of the process that calls this."""
-    import os
-    import socket
-
-    from dask.system import CPU_COUNT
-
-    if hasattr(os, "sched_getaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-    else:
-        cores = list(range(os.cpu_count() or 1))
-    # A container may be given fewer cores than it sees.
-    return socket.gethostname(), cores[:CPU_COUNT]
+    shares = KernelThreads(client, threads)
+    shares.follow(nthreads)
+    return sum(nthreads.values()), shares.least()

@@ -19,7 +19,7 @@ FILE_LINES = 400
 FUNCTION_LINES = 60
 KERNEL_LINES = 120
 ARGUMENTS = 6
-DASK_USERS = ("cluster", "dask_executor", "lazy", "statistics")
+DASK_USERS = ("cluster", "dask_executor", "launching", "lazy", "statistics")
 LANE_SOURCE = ("cubie_kernels/kernels/", "cubie_kernels/lane/")
 # A declaration of the buffer registry: all that there is to say of a buffer.
 MORE_ARGUMENTS = {"cubie_kernels/buffers/registry.py register"}

@@ -10,8 +10,9 @@ import pytest
 from distributed import Client, LocalCluster
 from sweep_models import assert_same_files, lorenz_sweep
 
-from cubie_dask import ChangedSweepError, ClusterError, Grid
-from cubie_dask.dask_executor import check_client, kernel_threads
+from cubie_dask import ChangedSweepError, ClusterError, Grid, local_cluster
+from cubie_dask.dask_executor import check_client
+from cubie_dask.launching import KernelThreads, launched, shared_cores
 from cubie_dask.progress import ChunkFinished
 
 
@@ -108,23 +109,67 @@ def test_clients_that_cannot_be_used():
     ("cores", "nthreads", "expected"),
     [
         # Two workers share all eight cores of a machine, with one task each.
-        ({"a": ("m", range(8)), "b": ("m", range(8))}, {"a": 1, "b": 1}, 4),
+        ({"a": ("m", range(8)), "b": ("m", range(8))}, {"a": 1, "b": 1}, {"a": 4, "b": 4}),
         # Each is bound to its own half.
-        ({"a": ("m", range(4)), "b": ("m", range(4, 8))}, {"a": 1, "b": 1}, 4),
+        ({"a": ("m", range(4)), "b": ("m", range(4, 8))}, {"a": 1, "b": 1}, {"a": 4, "b": 4}),
+        # One beside a GPU with two cores of its own, and one on the others.
+        ({"a": ("m", range(2)), "b": ("m", range(2, 8))}, {"a": 1, "b": 1}, {"a": 2, "b": 6}),
         # Two machines.
-        ({"a": ("m", range(8)), "b": ("n", range(8))}, {"a": 1, "b": 1}, 8),
+        ({"a": ("m", range(8)), "b": ("n", range(8))}, {"a": 1, "b": 1}, {"a": 8, "b": 8}),
+        ({"a": ("m", range(16)), "b": ("n", range(4))}, {"a": 1, "b": 1}, {"a": 16, "b": 4}),
         # Eight tasks at once fill eight cores.
-        ({"a": ("m", range(8))}, {"a": 8}, 1),
+        ({"a": ("m", range(8))}, {"a": 8}, {"a": 1}),
         # More tasks than cores.
-        ({"a": ("m", range(2))}, {"a": 5}, 1),
-        # The least of unequal machines.
-        ({"a": ("m", range(16)), "b": ("n", range(4))}, {"a": 1, "b": 1}, 4),
-        ({}, {}, 1),
+        ({"a": ("m", range(2))}, {"a": 5}, {"a": 1}),
+        ({}, {}, {}),
     ],
 )
 def test_kernel_threads_do_not_exceed_the_cores(cores, nthreads, expected):
     cores = {address: (host, list(mine)) for address, (host, mine) in cores.items()}
-    assert kernel_threads(cores, nthreads) == expected
+    assert shared_cores(cores, nthreads) == expected
+
+
+def test_each_worker_launches_kernels_in_its_own_way(tmp_path):
+    sweep = lorenz_sweep(20)
+    cores = len(os.sched_getaffinity(0))
+    with local_cluster(1) as client:
+        (first,) = client.nthreads()
+        sweep.run(tmp_path / "a", client, progress="none", threads=7)
+        assert launches(client) == {first: 7}
+        threads = KernelThreads(client)
+        threads.follow(client.nthreads())
+        assert launches(client) == {first: cores}
+        # Another one joins, and they share.
+        client.cluster.scale(2)
+        client.wait_for_workers(2, timeout=60)
+        threads.follow(client.nthreads())
+        assert set(launches(client).values()) == {max(1, cores // 2)}
+        # The threads of tasks are those of the worker they come to, and results the same.
+        client.run(tell, {first: 3})
+        (second,) = set(client.nthreads()) - {first}
+        assert launches(client) == {first: 3, second: max(1, cores // 2)}
+        sweep.run(tmp_path / "b", client, progress="none")
+    assert_same_files(tmp_path / "a", tmp_path / "b")
+
+
+def launches(client):
+    """Return with how many threads a task computes in each worker."""
+    asked = {
+        worker: client.submit(launched, took, "", "", None, 99, workers=[worker], pure=False)
+        for worker in client.nthreads()
+    }
+    return {worker: future.result(timeout=30) for worker, future in asked.items()}
+
+
+def took(url, run_id, task, threads):
+    """Do no task."""
+    return threads
+
+
+async def tell(threads, dask_worker):
+    """Give a worker a number that no cores ask for."""
+    if dask_worker.address in threads:
+        dask_worker.plugins["cubie-kernel-threads"].threads = threads[dask_worker.address]
 
 
 def test_no_threads_are_left_behind(tmp_path):
