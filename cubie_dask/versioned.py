@@ -10,7 +10,6 @@ committed, and what was not committed is computed again.
 from __future__ import annotations
 
 import os
-import pickle
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -72,13 +71,9 @@ class IcechunkStorage(Storage):
         del read_only
         return self.repository.readonly_session(_BRANCH).store
 
-    @cached_property
-    def _unused_fork(self) -> bytes:
-        return pickle.dumps(self.repository.writable_session(_BRANCH).fork())
-
     def fork(self) -> Any:
         """Return a session to write to, whose changes are nowhere until they are merged."""
-        return pickle.loads(self._unused_fork)
+        return self.repository.writable_session(_BRANCH).fork()
 
     def vacant(self) -> bool:
         """Return whether nothing is here."""
@@ -147,16 +142,16 @@ class Pending(Record):
 
     Attributes
     ----------
-    changes : bytes
+    changes : icechunk.ForkSession
         The session that holds its results.
     """
 
-    changes: bytes = field(default=b"", repr=False)
+    changes: Any = field(default=None, repr=False, compare=False)
 
     @staticmethod
     def of(record: Record, session: Any) -> Pending:
         """Return a record with the session that its chunk was written to."""
-        return Pending(**_contents(record), changes=pickle.dumps(session))
+        return Pending(**_contents(record), changes=session)
 
     def settled(self) -> Record:
         """Return the record alone."""
@@ -236,7 +231,7 @@ class _Commits:
 
     def add(self, pending: Pending) -> None:
         """Merge a chunk, and commit if the last time is some while ago."""
-        self._session.merge(pickle.loads(pending.changes))
+        self._session.merge(pending.changes)
         self._merged.append(pending.settled())
         if time.monotonic() - self._began >= _COMMIT_SECONDS:
             self.commit()
