@@ -263,7 +263,9 @@ def _loopback(dashboard: bool) -> dict[str, Any]:
     """Return the options of a cluster that no other machine can reach."""
     return {
         "host": "127.0.0.1",
-        "dashboard_address": "127.0.0.1:0" if dashboard else None,
+        # Without a dashboard there still is a port that tells of the scheduler's health.
+        "dashboard_address": "127.0.0.1:0",
+        "scheduler_kwargs": {"dashboard": dashboard},
         "silence_logs": logging.CRITICAL,
     }
 

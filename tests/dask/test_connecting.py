@@ -63,8 +63,10 @@ def started(folder: Path, *arguments: str, tls: TlsFiles | None = None):
 
 def test_a_local_cluster_listens_on_loopback_alone(tmp_path):
     before = listening(os.getpid())
-    with local_cluster(1) as client:
-        assert not beyond_loopback(listening(os.getpid()) - before)
+    with local_cluster(1), local_cluster(1):
+        found = listening(os.getpid()) - before
+        assert not beyond_loopback(found)
+        assert 8787 not in {port for _, port in found}
     with local_cluster(2, dashboard=True) as client:
         found = listening(os.getpid()) - before
         assert len(found) >= 4
