@@ -153,7 +153,10 @@ class RemoteStorage(Storage):
     def sizes(self, folder: str) -> dict[str, int]:
         """List all below a prefix."""
         found = self._files.find(self._path(folder), detail=True)
-        return {name[len(self._root) + 1 :]: int(entry["size"]) for name, entry in found.items()}
+        return {
+            name[len(self._root) + 1 :]: -1 if entry["size"] is None else int(entry["size"])
+            for name, entry in found.items()
+        }
 
     def delete(self, name: str) -> None:
         """Delete an object."""

@@ -111,7 +111,7 @@ class Storage(ABC):
 
     @abstractmethod
     def sizes(self, folder: str) -> dict[str, int]:
-        """Return the bytes of all files below a folder, by name."""
+        """Return the bytes of all files below a folder, by name; -1 where that isn't known."""
 
     @abstractmethod
     def delete(self, name: str) -> None:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import fsspec
@@ -148,6 +150,25 @@ def test_a_server_that_does_not_answer_is_named(monkeypatch):
     assert ended.returncode == 2, ended
     assert "s3://bucket/a.zarr can't be used" in ended.stderr
     assert "AWS_ENDPOINT_URL" in ended.stderr
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_a_store_behind_a_web_server_is_read(tmp_path, local):
+    lorenz_sweep(CHUNK_RUNS).run(tmp_path / "a.zarr", progress="none")
+    handler = partial(Silent, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/a.zarr"
+        assert_same_results(open_sweep(url).load(), local)
+        assert sweep_report(url).complete
+        assert verify_sweep(url).whole
+        (tmp_path / "a.zarr" / "x" / "c" / "0" / "0" / "0" / "0").unlink()
+        assert verify_sweep(url).damaged_chunks == (0,)
+        server.shutdown()
 
 
 def tasks_of(dask_scheduler):

@@ -15,8 +15,12 @@ from cubie_dask import (
     StoreError,
     open_sweep,
     repair_sweep,
+    sweep_report,
     verify_sweep,
 )
+from cubie_dask.extending import extend_sweep
+from cubie_dask.retrying import retry_failed
+from cubie_dask.rounding import rounded
 from cubie_dask.store import open_store
 from cubie_kernels.errors import InputError
 
@@ -199,6 +203,24 @@ def test_what_is_not_finished_is_no_damage(store):
     found = verify_sweep(store)
     assert found.whole
     assert found.checked == found.finished == found.chunks - 1
+
+
+def test_stores_that_were_retried_and_extended(tmp_path):
+    grid = Grid.product(rho=np.linspace(1, 21, 7), sigma=np.linspace(8, 12, 11))
+    lorenz_sweep(10, grid, max_steps=45, keepbits=12).run(tmp_path, progress="none")
+    assert 0 < sweep_report(tmp_path).runs_failed < 77
+    assert retry_failed(tmp_path, max_steps=10**5, progress="none").runs_failed == 0
+    assert verify_sweep(tmp_path).whole
+    extend_sweep(tmp_path, rho=[22.0, 23.0])
+    found = verify_sweep(tmp_path)
+    assert found.whole
+    assert found.finished < found.chunks
+    values = open_sweep(tmp_path)["x"].values
+    values = values[np.isfinite(values)]
+    np.testing.assert_array_equal(rounded(values, 12), values)
+    array = open_store(tmp_path).arrays["x"]
+    array[-1, 0, 0] = 3.0
+    assert verify_sweep(tmp_path).damaged_chunks == (0,)
 
 
 def test_leftovers_are_listed(store):
