@@ -11,6 +11,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from cubie_dask.errors import StoreError
 from cubie_dask.storage import Storage
@@ -68,6 +69,9 @@ class Record:
     version: str
     device: str = ""
     round: int = 0
+
+
+_FIELDS = frozenset(field.name for field in fields(Record))
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,7 @@ def _decoded(data: bytes, chunk: int) -> Record:
     text, found, check = data.rpartition(_CHECK)
     if not found or check != b"%d}" % zlib.crc32(text):
         raise ValueError("its checksum is wrong")
-    content = json.loads(text + b"}")
-    known = {field.name for field in fields(Record)}
-    return Record(chunk, **{k: v for k, v in content.items() if k in known})
+    content: dict[str, Any] = json.loads(f"{text.decode()}}}")
+    if not content.keys() <= _FIELDS:
+        content = {name: value for name, value in content.items() if name in _FIELDS}
+    return Record(chunk, **content)

@@ -34,6 +34,8 @@ def test_small_files(storage):
     storage.write("status/other.json", b"12345")
     assert storage.read("status/ledger/0.json") == b"new"
     assert storage.names("status") == ["other.json"]
+    storage.write("long", bytes(200_000) + b"end")
+    assert list(storage.read_all(["long"])) == [("long", bytes(200_000) + b"end")]
     assert storage.names("status/ledger") == ["0.json"]
     assert storage.sizes("status") == {"status/ledger/0.json": 3, "status/other.json": 5}
     wanted = ["status/other.json", "status/ledger/7.json", "status/ledger/0.json"]
