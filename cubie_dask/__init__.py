@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from cubie_dask.errors import SweepInterrupted as SweepInterrupted
     from cubie_dask.export import to_netcdf as to_netcdf
     from cubie_dask.export import to_parquet as to_parquet
+    from cubie_dask.extending import extend_sweep as extend_sweep
     from cubie_dask.grid import Grid as Grid
     from cubie_dask.plan import Plan as Plan
     from cubie_dask.report import Report as Report
     from cubie_dask.report import sweep_report as sweep_report
+    from cubie_dask.resuming import resume_sweep as resume_sweep
+    from cubie_dask.retrying import retry_failed as retry_failed
     from cubie_dask.statistics import Histogram as Histogram
     from cubie_dask.statistics import Quantiles as Quantiles
     from cubie_dask.statistics import ensemble_statistics as ensemble_statistics
@@ -62,9 +65,12 @@ _HOMES = {
     "connect": "cluster",
     "cuda_cluster": "cluster",
     "ensemble_statistics": "statistics",
+    "extend_sweep": "extending",
     "local_cluster": "cluster",
     "open_sweep": "store",
     "repair_sweep": "verifying",
+    "resume_sweep": "resuming",
+    "retry_failed": "retrying",
     "slurm_cluster": "cluster",
     "sweep_report": "report",
     "to_netcdf": "export",

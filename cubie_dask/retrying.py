@@ -17,7 +17,7 @@ from cubie_dask.patching import finish_patches
 from cubie_dask.policy import Attempt, Probed, Task
 from cubie_dask.progress import Event, Listener, SweepEnded, SweepStarted, listener_for
 from cubie_dask.report import Report, report_of
-from cubie_dask.retried import retry_chunk
+from cubie_dask.retried import chosen_runs, retry_chunk
 from cubie_dask.rounds import Round, begin_round, changed_settings, chosen_statuses, read_rounds
 from cubie_dask.stopping import Stopping, check_max_time, heeding_signals
 from cubie_dask.storage import Storage, StorePath
@@ -131,15 +131,18 @@ def retry_failed(
 def _chunks(
     store: SweepStore, statuses: tuple[str, ...], settings: dict[str, Any]
 ) -> dict[int, int]:
-    """Return the chunks that have such runs, but for those that this round did, with how many."""
+    """Return the chunks that have such runs, but for those that this round took, with how many."""
     rounds = read_rounds(store)
     is_same = bool(rounds) and (rounds[-1].statuses, rounds[-1].settings) == (statuses, settings)
-    done = rounds[-1].number if is_same else None
-    return {
-        record.chunk: sum(record.statuses.get(name, 0) for name in statuses)
-        for record in store.records()
-        if record.round != done and not record.statuses.keys().isdisjoint(statuses)
-    }
+    todo: dict[int, int] = {}
+    for record in store.records():
+        count = sum(record.statuses.get(name, 0) for name in statuses)
+        if count and is_same and record.round == rounds[-1].number:
+            # Of these it took some, or all.
+            count = len(chosen_runs(store, rounds[-1], record.chunk))
+        if count:
+            todo[record.chunk] = count
+    return todo
 
 
 def _drive_round(

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from cubie_dask.errors import StoreError
-from cubie_dask.grid import Block, SampleGrid
-from cubie_dask.labelled import variables
+from cubie_dask.grid import Block
 from cubie_dask.ledger import Record
+from cubie_dask.patching import pending_patches
 from cubie_dask.storage import PARTIAL, Storage, StorePath, open_storage
 from cubie_dask.store import SweepStore, open_store, read_attributes
 from cubie_kernels.checks import count
@@ -70,6 +70,8 @@ class Verification:
     leftovers : tuple of str
         Files that nothing needs: of processes that were killed, or strange to the ledger. They do
         no harm.
+    retrying : tuple of int
+        Chunks that were not looked at, since a retry of runs in them was cut off.
     """
 
     store: str
@@ -79,6 +81,7 @@ class Verification:
     bytes: int
     damages: tuple[Damage, ...]
     leftovers: tuple[str, ...]
+    retrying: tuple[int, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -97,6 +100,11 @@ class Verification:
             f"sweep has {self.chunks:,}), {self.bytes:,} bytes read"
         ]
         lines += _listed([str(damage) for damage in self.damages])
+        if self.retrying:
+            lines.append(
+                f"{len(self.retrying):,} chunks were not checked, since a retry of their runs was "
+                f"cut off: cubie-dask resume {self.store}, or the retry again, does the rest."
+            )
         if self.leftovers:
             lines.append(f"Files that nothing needs: {len(self.leftovers):,}")
             lines += _listed([f"  {name}" for name in self.leftovers])
@@ -151,9 +159,11 @@ def verify_sweep(
     """
     opened = _opened(open_storage(store))
     finished = opened.finished()
-    wanted = sorted(finished if chunks is None else finished & _checked(chunks, opened))
+    asked = finished if chunks is None else finished & _checked(chunks, opened)
+    retrying = asked & set(pending_patches(opened))
+    wanted = sorted(asked - retrying)
     shared = list(_shared_damages(opened))
-    arrays = [name for name in _written(opened) if name in opened.arrays]
+    arrays = [name for name in opened.written if name in opened.arrays]
     missing, leftovers = _files(opened, arrays, wanted)
     damages, total, done = shared, 0, 0
     with ThreadPoolExecutor(_readers(), thread_name_prefix="cubie-verify") as pool:
@@ -175,6 +185,7 @@ def verify_sweep(
         bytes=total,
         damages=tuple(damages),
         leftovers=tuple(leftovers),
+        retrying=tuple(sorted(retrying)),
     )
 
 
@@ -229,16 +240,9 @@ def _readers() -> int:
     return max(1, min(_MOST_READERS, available_threads()))
 
 
-def _written(opened: SweepStore) -> list[str]:
-    """Return the arrays that a chunk writes, in the order in which their checksum is made."""
-    recipe = opened.recipe
-    sampled = recipe.labels.values() if isinstance(recipe.grid, SampleGrid) else ()
-    return [*sampled, *(variable.name for variable in variables(recipe))]
-
-
 def _shared_damages(opened: SweepStore) -> Iterator[Damage]:
     recipe = opened.recipe
-    for name in _written(opened):
+    for name in opened.written:
         if name not in opened.arrays:
             yield Damage(None, f"{name}/zarr.json is missing or damaged")
     try:

@@ -11,6 +11,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from cubie_dask.cli.arguments import (
+    add_changes,
+    add_cluster,
+    add_file,
+    add_running,
+    add_store,
+    positive,
+)
 from cubie_dask.cli.exits import Exit
 from cubie_dask.errors import ChunkError, ClusterError, StorageFullError, StoreBusyError
 from cubie_kernels.errors import BuildError, CubieError, nearest
@@ -100,9 +108,12 @@ def _parser() -> argparse.ArgumentParser:
 
     for add_command in (
         _add_run,
+        _add_resume,
         _add_plan,
         _add_status,
         _add_verify,
+        _add_retry,
+        _add_extend,
         _add_export,
         _add_slurm,
         _add_tls,
@@ -114,44 +125,23 @@ def _parser() -> argparse.ArgumentParser:
 def _add_run(add: _Add) -> None:
     run = add("run", "compute what the store lacks")
     run.set_defaults(command=_run)
-    _add_file(run)
-    run.add_argument("--threads", type=_positive, metavar="N", help="threads of each task's kernel")
-    cluster = run.add_mutually_exclusive_group()
-    cluster.add_argument(
-        "--scheduler-file", type=Path, metavar="FILE", help="use the Dask cluster of this file"
-    )
-    cluster.add_argument("--address", metavar="A", help="use the Dask cluster with this scheduler")
-    cluster.add_argument(
-        "--workers", type=_positive, metavar="N", help="start N processes on this machine"
-    )
-    run.add_argument(
-        "--tls", type=Path, metavar="DIR", help="certificates for that cluster, from cubie-dask tls"
-    )
-    run.add_argument(
-        "--insecure", action="store_true", help="use a cluster on a network without encryption"
-    )
-    run.add_argument(
-        "--max-time", metavar="T", help="stop in order before T is over, such as 3300, 55m or 1d12h"
-    )
-    run.add_argument(
-        "--share",
-        type=_share,
-        default=(0, 1),
-        metavar="K/N",
-        help="do the chunks whose number leaves K when divided by N",
-    )
-    run.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw the results into a PNG, SVG or PDF file"
-    )
-    run.add_argument("--quiet", action="store_true", help="print errors only")
+    add_file(run)
+    add_running(run)
+
+
+def _add_resume(add: _Add) -> None:
+    resume = add("resume", "compute what a store lacks, without its sweep file")
+    resume.set_defaults(command=_resume)
+    add_store(resume)
+    add_running(resume)
 
 
 def _add_plan(add: _Add) -> None:
     plan = add("plan", "show size and cost without computing")
     plan.set_defaults(command=_plan)
-    _add_file(plan)
+    add_file(plan)
     plan.add_argument(
-        "--workers", type=_positive, metavar="N", help="worker processes; default: this one alone"
+        "--workers", type=positive, metavar="N", help="worker processes; default: this one alone"
     )
     plan.add_argument("--memory", metavar="M", help="what each may use, such as 8GB")
     time = plan.add_mutually_exclusive_group()
@@ -167,14 +157,14 @@ def _add_plan(add: _Add) -> None:
 def _add_status(add: _Add) -> None:
     status = add("status", "show how far a sweep is")
     status.set_defaults(command=_status)
-    _add_store(status)
+    add_store(status)
     status.add_argument("--json", action="store_true", help="print one JSON object")
     status.add_argument(
         "--watch", action="store_true", help="look again and again, until it is complete or Ctrl-C"
     )
     status.add_argument(
         "--every",
-        type=_positive,
+        type=positive,
         metavar="S",
         help="seconds between looks; default: 2 on a terminal, 30 elsewhere",
     )
@@ -183,17 +173,40 @@ def _add_status(add: _Add) -> None:
 def _add_verify(add: _Add) -> None:
     verify = add("verify", "check all that was written")
     verify.set_defaults(command=_verify)
-    _add_store(verify)
+    add_store(verify)
     verify.add_argument("--json", action="store_true", help="print one JSON object")
     verify.add_argument(
         "--repair", action="store_true", help="let the next run compute damaged chunks again"
     )
 
 
+def _add_retry(add: _Add) -> None:
+    retry = add("retry-failed", "compute failed runs again with other settings")
+    retry.set_defaults(command=_retry)
+    add_store(retry)
+    add_changes(retry)
+    add_cluster(retry)
+    retry.add_argument("--quiet", action="store_true", help="print errors only")
+
+
+def _add_extend(add: _Add) -> None:
+    extend = add("extend", "add points to the grid of a store")
+    extend.set_defaults(command=_extend)
+    add_store(extend)
+    extend.add_argument(
+        "--axis",
+        action="append",
+        default=[],
+        metavar="NAME=VALUES",
+        help="new values: 22,23,24 or 22:30:9 (start:stop:count), or as a sweep file has them",
+    )
+    extend.add_argument("--runs", type=positive, metavar="N", help="new number of runs of a sample")
+
+
 def _add_export(add: _Add) -> None:
     export = add("export", "write a store into one other file")
     export.set_defaults(command=_export)
-    _add_store(export)
+    add_store(export)
     export.add_argument("path", type=Path, metavar="PATH", help="the file to write")
     export.add_argument(
         "--format", choices=["netcdf", "parquet"], help="default: what the ending of PATH names"
@@ -204,17 +217,17 @@ def _add_export(add: _Add) -> None:
 def _add_slurm(add: _Add) -> None:
     slurm = add("slurm", "make a batch script for Slurm")
     slurm.set_defaults(command=_slurm)
-    _add_file(slurm)
+    add_file(slurm)
     slurm.add_argument("--time", required=True, metavar="T", help="wall time, as Slurm writes it")
-    slurm.add_argument("--nodes", type=_positive, default=1, metavar="N", help="default: 1")
+    slurm.add_argument("--nodes", type=positive, default=1, metavar="N", help="default: 1")
     slurm.add_argument(
-        "--array", type=_positive, metavar="N", help="N jobs of one node that share the chunks"
+        "--array", type=positive, metavar="N", help="N jobs of one node that share the chunks"
     )
     slurm.add_argument("--partition", metavar="P", help="where to queue it")
     slurm.add_argument("--account", metavar="A", help="who pays")
-    slurm.add_argument("--gpus", type=_positive, metavar="N", help="GPUs of each node")
+    slurm.add_argument("--gpus", type=positive, metavar="N", help="GPUs of each node")
     slurm.add_argument(
-        "--cpus", type=_positive, metavar="N", help="cores of each node; default: whole nodes"
+        "--cpus", type=positive, metavar="N", help="cores of each node; default: whole nodes"
     )
     slurm.add_argument("--mem", metavar="M", help="memory of each node, such as 64G")
     slurm.add_argument("--interface", metavar="IF", help="network interface of Dask, such as ib0")
@@ -239,35 +252,28 @@ def _add_tls(add: _Add) -> None:
     tls.add_argument("folder", type=Path, metavar="DIR", help="the folder to make")
 
 
-def _add_store(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("store", metavar="STORE", help="path or URL of a store")
-
-
-def _add_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE.toml", help="what to sweep")
-    parser.add_argument(
-        "--store", metavar="PATH", help="path or URL of the results, in place of [store] path"
-    )
-
-
-def _positive(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"needs a whole number of 1 or more, not {text!r}")
-    return value
-
-
-def _share(text: str) -> tuple[int, int]:
-    k, slash, n = text.partition("/")
-    if not (slash and k.isdecimal() and n.isdecimal() and int(k) < int(n)):
-        raise argparse.ArgumentTypeError(f"needs K/N with K below N, such as 0/4, not {text!r}")
-    return int(k), int(n)
-
-
 def _run(given: argparse.Namespace) -> Exit:
     from cubie_dask.cli.running import run
 
     return run(given)
+
+
+def _resume(given: argparse.Namespace) -> Exit:
+    from cubie_dask.cli.running import resume
+
+    return resume(given)
+
+
+def _retry(given: argparse.Namespace) -> Exit:
+    from cubie_dask.cli.repairing import retry
+
+    return retry(given)
+
+
+def _extend(given: argparse.Namespace) -> Exit:
+    from cubie_dask.cli.repairing import extend
+
+    return extend(given.store, given.axis, given.runs)
 
 
 def _plan(given: argparse.Namespace) -> Exit:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cubie_dask.cli.exits import Exit, exit_of
@@ -14,13 +15,15 @@ from cubie_dask.cli.showing import store_of
 from cubie_dask.cli.sweep_file import read_sweep_file
 from cubie_dask.encryption import TlsFiles
 from cubie_dask.progress import Event, Listener, SweepStarted, listener_for
+from cubie_dask.report import Report
+from cubie_dask.resuming import resume_sweep
 from cubie_dask.stopping import seconds_in
 from cubie_kernels.errors import InputError
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["run"]
+__all__ = ["cluster_of", "resume", "run", "time_limit"]
 
 
 class _Told:
@@ -46,20 +49,32 @@ def run(given: argparse.Namespace) -> Exit:
         The arguments of the command.
     """
     file = read_sweep_file(given.file)
-    store = store_of(file, given.store)
+    return _computed(given, partial(file.sweep.run, store_of(file, given.store)))
+
+
+def resume(given: argparse.Namespace) -> Exit:
+    """Do what `run` does for the sweep that a store tells of.
+
+    Parameters
+    ----------
+    given : argparse.Namespace
+        The arguments of the command.
+    """
+    return _computed(given, partial(resume_sweep, given.store))
+
+
+def _computed(given: argparse.Namespace, compute: Callable[..., Report]) -> Exit:
     if given.plot is not None:
         from cubie_dask.cli.picture import check_picture
 
         check_picture(given.plot)
-    max_time = None if given.max_time is None else seconds_in(given.max_time)
     told = _Told(listener_for("none" if given.quiet else "auto"))
-    with _cluster(given) as client:
-        report = file.sweep.run(
-            store,
+    with cluster_of(given) as client:
+        report = compute(
             client,
             progress=told,
             threads=given.threads,
-            max_time=max_time,
+            max_time=time_limit(given),
             share=given.share,
         )
     if given.plot is not None:
@@ -76,8 +91,13 @@ def run(given: argparse.Namespace) -> Exit:
     return exit_of(report, share=given.share)
 
 
+def time_limit(given: argparse.Namespace) -> float | None:
+    """Return the seconds of --max-time."""
+    return None if given.max_time is None else seconds_in(given.max_time)
+
+
 @contextmanager
-def _cluster(given: argparse.Namespace) -> Iterator[Client | None]:
+def cluster_of(given: argparse.Namespace) -> Iterator[Client | None]:
     """Connect to the cluster that the arguments name, or start one; None for this process."""
     beyond = given.address is not None or given.scheduler_file is not None
     if not beyond and (given.tls is not None or given.insecure):

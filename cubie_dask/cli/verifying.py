@@ -50,4 +50,5 @@ def _as_dict(found: Verification) -> dict[str, object]:
         "damaged_chunks": list(found.damaged_chunks),
         "damages": [{"chunk": damage.chunk, "what": damage.what} for damage in found.damages],
         "leftovers": list(found.leftovers),
+        "chunks_retrying": list(found.retrying),
     }
