@@ -17,7 +17,7 @@ __all__ = ["NEWTON", "declare_newton", "newton_constants"]
 NEWTON = "newton"
 
 # What is left of an iteration's error: this part of the tolerance, or so many roundings.
-_TOLERANCE, _ROUNDINGS = 0.01, 4.0
+_TOLERANCE, _ROUNDINGS = 0.005, 4.0
 # No rate is trusted that is less: after linear parts of a run, a single change may be 1e5 times the
 # tolerance, and no more.
 _LEAST_RATE = 1e-10
@@ -101,15 +101,17 @@ def solve_stage(
         if rounds > 0:
             theta = size / last
             rest = select(going, theta / (1.0 - theta), rest)
-            failed = negate(theta < 0.99)
+            failed = either(failed, negate(theta < 0.99))
             if RECORDS:
                 record("newton_rate", theta, within=True)
-            if rounds > 1:
-                # What is left when all changes are made.
+            if rounds == 2:
                 left = rest * size
-                for _ in range(rounds + 1, MOST_CHANGES):
+                for _ in unroll(range(3, MOST_CHANGES)):
                     left = left * theta
-                failed = negate(both(theta < 0.99, left <= limit))
+                failed = either(failed, negate(left <= limit))
+        converged = rest * size <= limit
+        if rounds + 1 == MOST_CHANGES:
+            failed = either(failed, negate(converged))
         if RECORDS:
             record("newton_delta_norm", size, within=True)
             record("linear_code", code, within=True)
@@ -118,7 +120,7 @@ def solve_stage(
         products = products + select(going, count, 0)
         trouble = select(both(going, failed), NEWTON_DIVERGED, trouble)
         trouble = select(both(going, code > 0), LINEAR_SOLVER_LIMIT, trouble)
-        going = both(both(going, trouble == 0), rest * size > limit)
+        going = both(both(going, trouble == 0), negate(converged))
         last = size
         rounds += 1
     rate[0] = select(trouble > 0, 1.0, rest)
