@@ -10,6 +10,10 @@ from cubie_dask.cli.exits import Exit
 from cubie_dask.cli.sweep_file import read_sweep_file
 from cubie_kernels.errors import InputError
 
+CLUSTER = {
+    *("--threads", "--scheduler-file", "--address", "--workers", "--tls", "--insecure"),
+    *("--max-time", "--quiet"),
+}
 TEXT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 
 
@@ -43,11 +47,22 @@ def test_the_exit_codes_are_those_of_the_help():
     assert rows == [(str(int(code)), code.meaning) for code in Exit]
 
 
-@pytest.mark.parametrize("command", ["run", "plan", "status", "verify", "export", "slurm", "tls"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("run", "resume", "plan", "status", "verify", "retry-failed", "extend", "export"),
+        *("slurm", "tls"),
+    ],
+)
 def test_the_options_are_those_of_the_help(command):
     section = re.search(rf"\n## `cubie-dask {command} .*?(?=\n## )", TEXT, re.DOTALL)
     assert section is not None
     told = set(re.findall(r"`(--[a-z-]+)", section[0]))
-    options = set(re.findall(r"^  (--[a-z-]+)", cubie_dask(command, "--help").stdout, re.MULTILINE))
-    # That plan takes the store of run is told with run.
-    assert told == (options - {"--store"} if command == "plan" else options)
+    options = _options(command)
+    # What these have of run is told with run.
+    shared = {"plan": {"--store"}, "resume": _options("run") - {"--store"}, "retry-failed": CLUSTER}
+    assert told == options - shared.get(command, set())
+
+
+def _options(command):
+    return set(re.findall(r"^  (--[a-z-]+)", cubie_dask(command, "--help").stdout, re.MULTILINE))
