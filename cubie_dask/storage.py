@@ -7,6 +7,7 @@ write so that a reader at any time sees a whole file or none.
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = ["PARTIAL", "LocalStorage", "Storage", "StorePath", "is_url", "open_st
 StorePath = str | os.PathLike[str]
 
 _READ_BYTES = 1 << 16
+_TORN_SECONDS = 3600.0
 
 PARTIAL = ".partial"
 """How the names of files end that are not whole yet."""
@@ -222,6 +224,7 @@ class LocalStorage(Storage):
     def making(self) -> Iterator[Any]:
         """Give a folder beside, and rename it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._clear_torn()
         build = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}{PARTIAL}")
         try:
             yield LocalStorage(build).zarr()
@@ -233,6 +236,14 @@ class LocalStorage(Storage):
             raise
         finally:
             shutil.rmtree(build, ignore_errors=True)
+
+    def _clear_torn(self) -> None:
+        """Delete what makers that died left beside."""
+        for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.*{PARTIAL}"):
+            # Another maker may do the same.
+            with suppress(FileNotFoundError):
+                if self._now(self.path.parent) - left.stat().st_mtime > _TORN_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def exists(self) -> bool:
         """Return whether anything has the path."""

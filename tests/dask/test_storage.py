@@ -97,6 +97,16 @@ def test_what_failed_to_be_made_is_not_there(storage):
             storage.vacant()
 
 
+def test_what_dead_makers_left_beside_is_cleared(tmp_path):
+    names = [".a.zarr.0123.partial", ".a.zarr.4567.partial", ".b.zarr.0123.partial"]
+    for name, age in zip(names, (4000, 10, 4000), strict=True):
+        (tmp_path / name / "x").mkdir(parents=True)
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    with open_storage(tmp_path / "a.zarr").making() as store:
+        zarr.create_group(store)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*names[1:], "a.zarr"]
+
+
 def test_what_a_dead_maker_left_is_taken_over(monkeypatch):
     storage = open_storage(f"memory://{uuid.uuid4().hex}/a.zarr")
     with pytest.raises(KeyError):
