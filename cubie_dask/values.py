@@ -42,7 +42,7 @@ class StoredValues:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of its elements."""
-        return self._array.dtype
+        return np.dtype(self._array.dtype)
 
     def __getitem__(self, part: slice) -> np.ndarray:
         """Read a slice."""
