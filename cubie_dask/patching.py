@@ -107,6 +107,7 @@ def apply_patch(store: SweepStore, chunk: int) -> bool:
     start = time.perf_counter()
     old = _record(store, chunk)
     block = store.recipe.plan.block(chunk)
+    patch = _without_later(store, patch, block)
     names = store.recipe.names
     counted = (names["accepted_steps"], names["rejected_steps"])
     for name in patch.values:
@@ -134,7 +135,7 @@ def apply_patch(store: SweepStore, chunk: int) -> bool:
         worker=f"{socket.gethostname()}:{os.getpid()}",
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
-        round=patch.number,
+        round=max(old.round, patch.number),
     )
     store.ledger.write(record)
     store.storage.delete(_name(store, chunk))
@@ -166,6 +167,14 @@ def read_runs(store: SweepStore, name: str, block: Block) -> NDArray[Any]:
     values = np.asarray(array[_where(array, block)])
     lead = values.shape[: values.ndim - len(block.shape)]
     return np.ascontiguousarray(values).reshape(*lead, block.runs)
+
+
+def _without_later(store: SweepStore, patch: Patch, block: Block) -> Patch:
+    """Leave out runs that a later round took: a worker that lost its driver may be late."""
+    name = store.history["round"]
+    is_due = read_runs(store, name, block)[patch.runs] <= patch.values[name]
+    values = {name: values[..., is_due] for name, values in patch.values.items()}
+    return replace(patch, runs=patch.runs[is_due], values=values)
 
 
 def _patched(store: SweepStore, name: str, block: Block, patch: Patch) -> NDArray[Any]:

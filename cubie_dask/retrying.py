@@ -123,6 +123,7 @@ def retry_failed(
         todo = _chunks(opened, statuses, settings)
         if not todo:
             return report_of(opened)
+        opened.storage.sweep()
         opened, begun = begin_round(opened, statuses, settings)
         _drive_round(opened, begun, todo, listener, stopping, make_executor)
     return report_of(opened)
