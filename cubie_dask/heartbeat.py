@@ -47,7 +47,7 @@ class Heartbeat:
     statuses : dict of str to int
         Runs of this pass by the name of their status.
     runs_per_second : float
-        Over the last two minutes of the pass.
+        Over the last two minutes of the pass; 0 until the second chunk is finished.
     retried : int
         Attempts of this pass that failed and were begun again.
     workers : dict of str to dict
@@ -123,6 +123,9 @@ class StoreProgress:
     def _count(self, event: ChunkFinished) -> None:
         record = event.record
         self._runs += record.runs
+        if not self._samples:
+            # The time of the first one is that of building the kernel as well.
+            self._samples.append((self._clock(), self._runs))
         self._chunks += 1
         self._statuses.update(record.statuses)
         worker = self._workers.pop(record.worker, {"chunks": 0, "runs": 0})
@@ -136,6 +139,8 @@ class StoreProgress:
             del self._workers[next(iter(self._workers))]
 
     def _rate(self, now: float) -> float:
+        if not self._samples:
+            return 0.0
         self._samples.append((now, self._runs))
         while len(self._samples) > 2 and now - self._samples[0][0] > _WINDOW_SECONDS:
             self._samples.popleft()

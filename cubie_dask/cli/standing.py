@@ -75,7 +75,6 @@ def _draw(looks: Iterator[Standing]) -> None:
 
 
 def _drawn(standing: Standing) -> RenderableType:
-    from rich.console import Group
     from rich.markup import escape
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -90,7 +89,8 @@ def _drawn(standing: Standing) -> RenderableType:
     share = f"{done / max(1, plan.runs):.1%}"
     table.add_row("runs", f"{done:,} of {plan.runs:,} ({share}), {plan.runs - done:,} to do")
     table.add_row("chunks", f"{report.chunks:,} of {plan.chunks:,}")
-    table.add_row("speed", _speed(standing) or "not known")
+    if standing.state == "running":
+        table.add_row("speed", _speed(standing) or "not known yet")
     table.add_row("ended", escape(_endings(standing)))
     for number, worker in enumerate(standing.workers[:_SHOWN_WORKERS]):
         did = f"{worker.name}  {worker.chunks:,} chunks, {worker.runs:,} runs, last {worker.seen}"
@@ -98,7 +98,8 @@ def _drawn(standing: Standing) -> RenderableType:
     more = len(standing.workers) - _SHOWN_WORKERS
     if more > 0:
         table.add_row("", f"and {more:,} more")
-    return Group(ProgressBar(total=max(1, plan.runs), completed=done), table)
+    table.add_row("", ProgressBar(total=max(1, plan.runs), completed=done))
+    return table
 
 
 def _line(standing: Standing) -> str:
