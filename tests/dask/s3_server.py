@@ -25,7 +25,10 @@ SECRET = "a-secret-that-must-not-travel"
 def s3_server(monkeypatch):
     """Give the URL of an empty bucket, which the environment says how to reach."""
     import boto3
+    from s3fs import S3FileSystem
 
+    # Those of another server, which this process may have asked before.
+    S3FileSystem.clear_instance_cache()
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
