@@ -181,14 +181,14 @@ class Grid(ABC):
 class ProductGrid(Grid):
     """All combinations of some axes; see `Grid.product`."""
 
-    axes: dict[str, np.ndarray]
+    axes: dict[str, Any]
     kind: ClassVar[str] = "product"
 
     def __post_init__(self) -> None:
         """Refuse a product that no store can count."""
-        runs = math.prod(len(values) for values in self.axes.values())
+        runs = math.prod(values.shape[0] for values in self.axes.values())
         if runs > MOST_RUNS:
-            listed = " x ".join(f"{name}: {len(v):,}" for name, v in self.axes.items())
+            listed = " x ".join(f"{name}: {v.shape[0]:,}" for name, v in self.axes.items())
             raise GridError(
                 f"The product {listed} makes {runs:.3g} runs, more than {MOST_RUNS:.3g}: use "
                 "fewer values, or Grid.sample."
@@ -202,7 +202,7 @@ class ProductGrid(Grid):
     @property
     def shape(self) -> tuple[int, ...]:
         """Number of values of each."""
-        return tuple(len(values) for values in self.axes.values())
+        return tuple(values.shape[0] for values in self.axes.values())
 
     def columns(self, block: Block) -> dict[str, Column]:
         """Return each axis' part in the block, repeated by its stride."""

@@ -24,6 +24,8 @@ __all__ = [
 FORMAT = 2
 """Number of the format, which tells stores of other versions."""
 
+_COORDINATE_CHUNK = 1 << 20
+
 WHOLE: Any = {"write_empty_chunks": True}
 """The configuration of all arrays."""
 
@@ -75,7 +77,7 @@ def add_coordinate(
     array = group.create_array(
         name,
         shape=values.shape,
-        chunks=values.shape,
+        chunks=tuple(min(length, _COORDINATE_CHUNK) for length in values.shape),
         dtype=values.dtype,
         fill_value=np.nan,
         dimension_names=dims,

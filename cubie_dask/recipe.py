@@ -26,6 +26,8 @@ from cubie_kernels.version import __version__
 
 __all__ = ["Recipe", "solver_of"]
 
+_LONG_AXIS = 1 << 20
+
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
@@ -234,7 +236,13 @@ def _grid(given: dict[str, Any], system: System, arrays: dict[str, Any]) -> Grid
     stored = {name: arrays[label] for name, label in run_labels(system, given["names"]).items()}
     if given["kind"] == "zip":
         return ZipGrid(stored)
-    return ProductGrid({name: np.asarray(values[:]) for name, values in stored.items()})
+    # Workers read of a long axis what their chunks need.
+    return ProductGrid(
+        {
+            name: values if values.shape[0] > _LONG_AXIS else np.asarray(values[:])
+            for name, values in stored.items()
+        }
+    )
 
 
 def _difference(stored: Any, given: Any) -> str:

@@ -12,7 +12,7 @@ from cubie_dask import CapacityError, Grid, ensemble_statistics, open_sweep, to_
 from cubie_dask.plan import Plan
 from cubie_dask.planning import plan_to_run
 from cubie_dask.recipe import Recipe
-from cubie_dask.store import create_store
+from cubie_dask.store import create_store, open_store
 from cubie_kernels.errors import InputError
 
 SAMPLE = Grid.sample(143, rho=(1, 21), sigma=(8, 12), seed=3)
@@ -94,6 +94,21 @@ def test_values_on_disk_make_the_same_store(tmp_path):
     assert_same_results(found.dataset().load(), lorenz_sweep(30, grid).dataset().load())
     # And the one goes on with the other's.
     assert lorenz_sweep(30, grid).run(tmp_path / "a.zarr", progress="none").complete
+
+
+def test_long_axes_are_read_by_block(tmp_path):
+    grid = Grid.product(sigma=[9.0, 11.0], rho=np.linspace(0, 21, 2**21))
+    sweep = lorenz_sweep(None, grid, save_every=None)
+    create_store(tmp_path / "a.zarr", Recipe(sweep.solver, grid, sweep.plan(), None))
+    stored = open_store(tmp_path / "a.zarr").recipe
+    assert isinstance(stored.grid.axes["rho"], zarr.Array)
+    assert isinstance(stored.grid.axes["sigma"], np.ndarray)
+    block = stored.plan.block(stored.plan.chunks - 1)
+    for name, column in stored.grid.columns(block).items():
+        expected = grid.columns(block)[name]
+        np.testing.assert_array_equal(column.values, expected.values)
+        assert column.stride == expected.stride
+    assert stored.grid == grid
 
 
 def test_too_little_disk_is_told_before(tmp_path):
