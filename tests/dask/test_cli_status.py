@@ -7,17 +7,24 @@ import subprocess
 import time
 
 import pytest
-from cli_sweeps import EXPLODING, LORENZ, command, cubie_dask, environment, write
+from cli_sweeps import EXPLODING, LORENZ, command, environment, write
 
+from cubie_dask.cli import main
 from cubie_dask.watching import Watcher
 
-SLOW = LORENZ.replace("count = 22", "count = 600").replace("chunk_runs = 12", "chunk_runs = 2")
+SLOW = LORENZ.replace("count = 22", "count = 200").replace("chunk_runs = 12", "chunk_runs = 2")
 
 
-def told(store, *arguments):
-    said = cubie_dask("status", store, "--json", *arguments)
-    report = json.loads(said.stdout)
-    assert said.returncode == {True: 0, False: 75}[report["complete"]], said
+def status(capsys, *arguments):
+    """Return the exit code of the command and what it prints, in this process."""
+    code = main(["status", *map(str, arguments)])
+    return code, capsys.readouterr().out
+
+
+def told(capsys, store):
+    code, out = status(capsys, store, "--json")
+    report = json.loads(out)
+    assert code == (0 if report["complete"] else 75)
     assert report["runs_finished"] + report["runs_remaining"] == report["runs"]
     assert report["chunks_finished"] + report["chunks_remaining"] == report["chunks"]
     assert sum(worker["runs"] for worker in report["workers"]) == report["runs_finished"]
@@ -26,7 +33,7 @@ def told(store, *arguments):
 
 @pytest.fixture
 def child(tmp_path):
-    """A sweep of 900 chunks that runs, of which some are finished."""
+    """A sweep of 400 chunks that runs, of which some are finished."""
     process = subprocess.Popen(
         command("run", write(tmp_path, SLOW), "--quiet"), env=environment(), text=True
     )
@@ -41,21 +48,21 @@ def child(tmp_path):
     process.wait()
 
 
-def test_a_driver_that_runs_that_dies_that_stops(tmp_path, child):
+def test_a_driver_that_runs_that_dies_that_stops(tmp_path, child, capsys):
     store = tmp_path / "results" / "lorenz.zarr"
     os.kill(child.pid, signal.SIGSTOP)
-    running = told(store)
+    running = told(capsys, store)
     assert running["state"] == "running"
     (driver,) = running["drivers"]
     assert driver["pid"] == child.pid
     assert driver["share"] == [0, 1]
-    said = cubie_dask("status", store)
-    assert f"running, driven by process {child.pid} on {driver['host']}" in said.stdout
+    words = f"running, driven by process {child.pid} on {driver['host']}"
+    assert words in status(capsys, store)[1]
     child.kill()
     child.wait()
-    silent = told(store)
+    silent = told(capsys, store)
     assert (silent["state"], silent["drivers"]) == ("silent", [])
-    assert "ended without a word" in cubie_dask("status", store).stdout
+    assert "ended without a word" in status(capsys, store)[1]
     again = subprocess.Popen(
         command("run", tmp_path / "sweep.toml"),
         env=environment(),
@@ -68,11 +75,11 @@ def test_a_driver_that_runs_that_dies_that_stops(tmp_path, child):
             break
     again.send_signal(signal.SIGTERM)
     again.communicate(timeout=60)
-    stopped = told(store)
+    stopped = told(capsys, store)
     assert stopped["chunks_finished"] >= silent["chunks_finished"]
     if again.returncode == 75:
         assert stopped["state"] == "stopped"
-        assert "run it again to do the rest" in cubie_dask("status", store).stdout
+        assert "run it again to do the rest" in status(capsys, store)[1]
 
 
 def test_watching_a_sweep_to_its_end(tmp_path, child):
@@ -96,7 +103,7 @@ def test_watching_a_sweep_to_its_end(tmp_path, child):
     assert [look.returncode for look in looks] == [0, 0]
     assert b"\r" not in lines
     assert b"\x1b" not in lines
-    assert lines.endswith(b"1,800 of 1,800 runs (100.0%); complete\n"), lines
+    assert lines.endswith(b"600 of 600 runs (100.0%); complete\n"), lines
     assert [json.loads(line)["state"] for line in objects.splitlines()][-1] == "complete"
     assert child.wait(60) == 0
 
@@ -116,19 +123,19 @@ def test_enough_seen(tmp_path, child):
     assert look.returncode == 75
 
 
-def test_failed_runs_are_counted(tmp_path):
-    assert cubie_dask("run", write(tmp_path, EXPLODING), "--quiet").returncode == 1
+def test_failed_runs_are_counted(tmp_path, capsys):
+    assert main(["run", str(write(tmp_path, EXPLODING)), "--quiet"]) == 1
     standing = Watcher(tmp_path / "exploding.zarr").look()
     assert standing.report.runs_failed == 8
     assert standing.report.runs_finished == 16
     assert standing.state == "complete"
-    said = cubie_dask("status", tmp_path / "exploding.zarr", "--watch")
-    assert said.returncode == 1
-    assert "16 of 16 runs (100.0%), 8 runs failed; complete" in said.stdout
+    code, out = status(capsys, tmp_path / "exploding.zarr", "--watch")
+    assert code == 1
+    assert "16 of 16 runs (100.0%), 8 runs failed; complete" in out
 
 
 def test_chunks_that_are_taken_back(tmp_path):
-    assert cubie_dask("run", write(tmp_path, LORENZ), "--quiet").returncode == 0
+    assert main(["run", str(write(tmp_path, LORENZ)), "--quiet"]) == 0
     store = tmp_path / "results" / "lorenz.zarr"
     watcher = Watcher(store)
     assert watcher.look().report.complete
