@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cubie_dask.errors import StoreError
@@ -22,7 +23,8 @@ from cubie_dask.layout import FORMAT, WHOLE, add_coordinates, add_variables, sto
 from cubie_dask.ledger import Ledger, Record
 from cubie_dask.plan import Plan
 from cubie_dask.recipe import Recipe
-from cubie_dask.storage import Storage, StorePath, open_storage
+from cubie_dask.storage import LocalStorage, Storage, StorePath, open_storage
+from cubie_dask.whole_chunks import Packing, packing_of
 from cubie_kernels.labels import free_name
 
 if TYPE_CHECKING:
@@ -113,10 +115,24 @@ class SweepStore:
             array = self.arrays[name]
             # The run axis of an outcome is contiguous with the last dimension fastest: a view.
             whole = values.reshape(*values.shape[:-1], *block.shape)
-            array[(slice(None),) * (whole.ndim - len(block.shape)) + block.slices] = whole
+            times = whole.ndim - len(block.shape)
+            packing = self._packings.get(name)
+            if packing is None:
+                array[(slice(None),) * times + block.slices] = whole
+            else:
+                packing.write((0,) * times + block.start, whole)
             size += values.nbytes
             checksum = zlib.crc32(values.data, checksum)
         return size, checksum
+
+    @cached_property
+    def _packings(self) -> dict[str, Packing]:
+        """How arrays in a folder are written, by name."""
+        if not isinstance(self.storage, LocalStorage):
+            return {}
+        folder = self.storage.path
+        found = {name: packing_of(self.arrays[name], folder) for name in self.written}
+        return {name: packing for name, packing in found.items() if packing is not None}
 
     def _parts(self, columns: dict[str, Column], outcome: Outcome):
         recipe = self.recipe
