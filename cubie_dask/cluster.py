@@ -14,8 +14,9 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["connect", "cuda_cluster", "local_cluster", "slurm_cluster"]
 
 _PATIENCE_SECONDS = 30
+_KEEPING_SECONDS = 5.0
 _MOST_WORKERS = 4096
 # One task for each thread of a worker: a worker that dies takes no others with it. The scheduler
 # tells of each death, in place of beginning the task again by itself: all attempts are counted.
@@ -78,7 +80,7 @@ def local_cluster(
             memory_limit=MEMORY_LIMIT // workers if memory_limit is None else memory_limit,
             **options,
         )
-    with cluster, Client(cluster, set_as_default=False) as client:
+    with cluster, Client(cluster, set_as_default=False) as client, _kept(cluster, workers):
         yield client
 
 
@@ -257,6 +259,26 @@ def connect(
             f"No scheduler answers at {address}{hint} ({fault}): start the cluster, then give the "
             "same command again."
         ) from fault
+
+
+@contextmanager
+def _kept(cluster: Any, workers: int) -> Iterator[None]:
+    """Bring back workers that Dask gives up: those that died twice before they were ready."""
+    over = threading.Event()
+
+    def keep() -> None:
+        while not over.wait(_KEEPING_SECONDS):
+            if len(cluster.scheduler.workers) < workers:
+                with suppress(Exception):
+                    cluster.scale(workers)
+
+    keeper = threading.Thread(target=keep, name="cubie-workers", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
 
 
 def _loopback(dashboard: bool) -> dict[str, Any]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections import deque
 from typing import Any
 
 from distributed import Client, KilledWorker, as_completed
 
+from cubie_dask.batches import End, Work, do_tasks
 from cubie_dask.errors import ClusterError
-from cubie_dask.launching import KernelThreads, launched
-from cubie_dask.ledger import Record
+from cubie_dask.launching import KernelThreads
 from cubie_dask.policy import Attempt, Probed, Task
 from cubie_dask.worker import run_chunk
 
@@ -21,6 +21,10 @@ _TASKS_A_THREAD = 3
 _REFRESH_SECONDS = 2.0
 _PATIENCE_SECONDS = 60
 _WAIT_SECONDS = 1.0
+# What a task costs the scheduler and this process should be little beside what it computes.
+_TASK_SECONDS = 0.5
+_MOST_TOGETHER = 16
+_SEEN_CHUNKS = 64
 
 
 class DaskExecutor:
@@ -56,12 +60,14 @@ class DaskExecutor:
         url: str,
         run_id: str,
         threads: int | None = None,
-        work: Callable[[str, str, Task, int], Record | Probed] = run_chunk,
+        work: Work = run_chunk,
     ) -> None:
         # Any: a client's methods are typed as if each might be a coroutine.
         self._client: Any = client
         self._url, self._run_id, self._work = url, run_id, work
-        self._tasks: dict[Any, Task] = {}
+        self._new: list[Task] = []
+        self._tasks: dict[Any, tuple[Task, ...]] = {}
+        self._seconds: deque[float] = deque(maxlen=_SEEN_CHUNKS)
         self._slots, self._seen = 1, float("-inf")
         try:
             client.wait_for_workers(1, timeout=_PATIENCE_SECONDS)
@@ -75,7 +81,7 @@ class DaskExecutor:
         self._ended = as_completed(loop=client.loop, with_results=True, raise_errors=False)
 
     def slots(self) -> int:
-        """Return three tasks for each thread of the workers there are now."""
+        """Return the chunks of three tasks for each thread of the workers there are now."""
         now = time.monotonic()
         if now - self._seen > _REFRESH_SECONDS:
             self._seen = now
@@ -83,74 +89,102 @@ class DaskExecutor:
             with contextlib.suppress(OSError):
                 nthreads = self._client.nthreads()
                 self._slots = max(1, _TASKS_A_THREAD * sum(nthreads.values()))
-                self._threads.follow(nthreads)
-        return self._slots
+                self._threads.keep_up(nthreads)
+        return self._slots * self._together()
 
     def ahead(self) -> int:
-        """Return 2: a worker may have one more task than it does."""
-        return 2
+        """Return twice the chunks of a task: a worker may have one more task than it does."""
+        return 2 * self._together()
 
     def submit(self, task: Task) -> None:
-        """Send a task to the cluster."""
-        future = self._client.submit(
-            launched,
-            self._work,
-            self._url,
-            self._run_id,
-            task,
-            self._threads.least(),
-            key=(f"cubie-{self._run_id}", task.chunk, task.attempt),
-            pure=False,
-        )
-        self._tasks[future] = task
-        self._ended.add(future)
+        """Take a task, to be sent with others."""
+        self._new.append(task)
 
     def wait(self) -> list[Attempt]:
         """Wait for a task, for a second at most, and return all that ended, releasing them."""
+        self._send()
         ended = self._ended
         # As its own wait is, but for the limit.
         with ended.thread_condition:
             if not ended.thread_condition.wait_for(ended.has_ready, _WAIT_SECONDS):
                 return []
-        attempts = (self._attempt(*pair) for pair in ended.next_batch(block=False))
-        return [attempt for attempt in attempts if attempt is not None]
+        pairs = ended.next_batch(block=False)
+        return [attempt for pair in pairs for attempt in self._attempts(*pair)]
 
-    def _attempt(self, future: Any, result: Any) -> Attempt | None:
-        task = self._tasks.pop(future, None)
-        if task is None:
-            return None  # It was dropped.
+    def _together(self) -> int:
+        """Return how many chunks make a task: one, unless they take a fraction of a second."""
+        if not self._seconds:
+            return 1
+        mean = sum(self._seconds) / len(self._seconds)
+        return max(1, min(_MOST_TOGETHER, int(_TASK_SECONDS / max(mean, 1e-6))))
+
+    def _send(self) -> None:
+        """Send what was taken: fresh chunks together, one in trouble by itself."""
+        fresh = [task for task in self._new if task.attempt == 1]
+        size = self._together()
+        parts = [tuple(fresh[at : at + size]) for at in range(0, len(fresh), size)]
+        parts += [(task,) for task in self._new if task.attempt > 1]
+        self._new.clear()
+        for part in parts:
+            future = self._client.submit(
+                do_tasks,
+                self._work,
+                self._url,
+                self._run_id,
+                part,
+                self._threads.least(),
+                key=(f"cubie-{self._run_id}", part[0].chunk, part[0].attempt),
+                pure=False,
+            )
+            self._tasks[future] = part
+            self._ended.add(future)
+
+    def _attempts(self, future: Any, result: Any) -> list[Attempt]:
+        tasks = self._tasks.pop(future, None)
+        if tasks is None:
+            return []  # They were dropped.
         if future.status == "finished":
-            if isinstance(result, Probed):
-                return Attempt(task, probed=result)
-            return Attempt(task, record=result)
+            return [self._attempt(*pair) for pair in zip(tasks, result, strict=True)]
         if future.status == "error":
             error = result[1]
             if isinstance(error, KilledWorker):
-                # The scheduler has begun the task anew for all of them but the last.
-                return Attempt(task, deaths=error.allowed_failures + 1)
-            return Attempt(task, error=error)
+                # The scheduler has begun the task anew for all of them but the last. Of several
+                # chunks it isn't known which was in hand: each is begun again by itself.
+                deaths = error.allowed_failures + 1 if len(tasks) == 1 else 0
+                return [Attempt(task, deaths=deaths) for task in tasks]
+            return [Attempt(task, error=error) for task in tasks]
         if self._client.status == "running":
             # Someone restarted the workers, or the last one that had the result is gone.
-            return Attempt(task, deaths=1)
+            return [Attempt(task, deaths=1) for task in tasks]
         error = ClusterError(
-            f"The cluster gave up chunk {task.chunk} ({future.status}): its scheduler went away "
+            f"The cluster gave up {len(tasks)} chunks ({future.status}): its scheduler went away "
             "or the client was closed. All finished chunks are kept: run the same sweep on "
             "the same store, with a new client, to do the rest."
         )
-        return Attempt(task, error=error)
+        return [Attempt(task, error=error) for task in tasks]
+
+    def _attempt(self, task: Task, end: End) -> Attempt:
+        if isinstance(end, Probed):
+            return Attempt(task, probed=end)
+        if isinstance(end, Exception):
+            return Attempt(task, error=end)
+        self._seconds.append(end.compute_seconds)
+        return Attempt(task, record=end)
 
     def drop(self) -> int:
         """Take back the tasks that no worker has."""
+        count = len(self._new)
+        self._new.clear()
         try:
             begun = {key for keys in self._client.processing().values() for key in keys}
         except OSError:
-            return 0
+            return count
         waiting = [future for future in self._tasks if future.key not in begun]
         for future in waiting:
-            del self._tasks[future]
+            count += len(self._tasks.pop(future))
         if waiting:
             self._client.cancel(waiting)
-        return len(waiting)
+        return count
 
     def close(self) -> None:
         """Take back the tasks that have not begun; those that run end by themselves."""

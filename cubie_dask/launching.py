@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -46,6 +48,7 @@ class KernelThreads:
         self._given = threads
         self._cores: dict[str, tuple[str, list[int]]] = {}
         self._told: dict[str, int] = {}
+        self._following: threading.Thread | None = None
 
     def least(self) -> int:
         """Return the least number of any worker."""
@@ -71,6 +74,21 @@ class KernelThreads:
         if changed:
             self._client.run(partial(_keep, changed), workers=list(changed), on_error="ignore")
         self._told = shares
+
+    def keep_up(self, nthreads: dict[str, int]) -> None:
+        """Do as `follow` does, in a thread: a worker that dies while it is told holds up nobody."""
+        is_busy = self._following is not None and self._following.is_alive()
+        if not is_busy and nthreads.keys() != self._told.keys():
+            self._following = threading.Thread(
+                target=self._followed, args=(nthreads,), name="cubie-threads", daemon=True
+            )
+            self._following.start()
+
+    def _followed(self, nthreads: dict[str, int]) -> None:
+        # Workers that were not told take the least number of the others; a lost cluster shows in
+        # its tasks.
+        with suppress(Exception):
+            self.follow(nthreads)
 
     def _ask(self, workers: list[str]) -> dict[str, tuple[str, list[int]]]:
         return self._client.run(_cores, workers=workers, on_error="ignore") if workers else {}

@@ -99,7 +99,7 @@ class Attempt:
     error : BaseException, optional
         What was raised.
     deaths : int
-        How many workers died that had it in hand.
+        How many workers died that had it in hand; 0 if one died that had others with it.
     """
 
     task: Task

@@ -6,9 +6,10 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -23,8 +24,6 @@ from cubie_kernels.status import Status
 from cubie_kernels.version import __version__
 
 __all__ = ["Computed", "compute_chunk", "run_chunk", "write_chunk"]
-
-_LEAST_WRITERS = 2
 
 _opening = threading.Lock()
 
@@ -108,10 +107,10 @@ def _device_of(target: str) -> str:
     return f"{target} {host().cpu}"
 
 
-def run_chunk(url: str, run_id: str, task: Task, threads: int) -> Record | Probed:
+def run_chunk(
+    url: str, run_id: str, task: Task, threads: int
+) -> Record | Probed | Callable[[], Record]:
     """Do a task in a worker of a cluster, which keeps the opened sweep for the next one.
-
-    While results are written, the worker begins its next task.
 
     Parameters
     ----------
@@ -123,6 +122,11 @@ def run_chunk(url: str, run_id: str, task: Task, threads: int) -> Record | Probe
         What to do.
     threads : int
         Threads of the kernel.
+
+    Returns
+    -------
+    Record, Probed or callable
+        A function writes what was computed.
     """
     if task.probe:
         from cubie_dask.probing import probe_chunk
@@ -135,19 +139,7 @@ def run_chunk(url: str, run_id: str, task: Task, threads: int) -> Record | Probe
         if isinstance(record, Record):
             return record
     computed = compute_chunk(store, task.chunk, threads, task.boxes)
-    from distributed import secede
-
-    # Taken before the next task can begin: so few results are in memory at a time.
-    with _writers():
-        secede()
-        return write_chunk(store, computed, task.attempt)
-
-
-@lru_cache(maxsize=1)
-def _writers() -> threading.BoundedSemaphore:
-    from distributed import get_worker
-
-    return threading.BoundedSemaphore(max(_LEAST_WRITERS, get_worker().state.nthreads))
+    return partial(write_chunk, store, computed, task.attempt)
 
 
 @lru_cache(maxsize=4)

@@ -62,11 +62,15 @@ def test_runs_that_kill_workers_are_marked(tmp_path, monkeypatch):
     probed = {e.chunk: e.lost for e in events if isinstance(e, ChunkProbed)}
     assert probed.pop(guilty) == 2
     assert not any(probed.values())
-    # Each death of a worker that had it in hand is an attempt of its own, and so is the probe.
+    # Each death of a worker that had it in hand is an attempt of its own, and so is the probe. What
+    # was finished before the death isn't done again.
     attempts = {e.record.chunk: e.record.attempt for e in events if isinstance(e, ChunkFinished)}
     failed = Counter(e.chunk for e in events if isinstance(e, ChunkFailed))
-    assert attempts == {c: 1 + failed[c] + (c in {*probed, guilty}) for c in attempts}
-    assert failed[guilty] == 2
+    most = {c: 1 + failed[c] + (c in {*probed, guilty}) for c in attempts}
+    assert all(attempts[chunk] <= most[chunk] for chunk in attempts)
+    # Twice alone, and once more if other chunks were in the same task.
+    assert failed[guilty] in (2, 3)
+    assert attempts[guilty] == failed[guilty] + 2
     sweep.run(tmp_path / "b.zarr", progress="none")
     assert_all_but(POISON, open_sweep(tmp_path / "a.zarr"), open_sweep(tmp_path / "b.zarr"))
 

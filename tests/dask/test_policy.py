@@ -84,6 +84,9 @@ def test_a_death_requeues_and_two_probe():
     # A scheduler that begins a task again by itself tells of its deaths at once.
     assert steps(dies(4)) == Task(7, 2, probe=True)
     assert steps(dies(), raises(RuntimeError()), dies()) == Task(7, 4, probe=True)
+    # A death in company blames nobody.
+    assert steps(dies(0), dies()) == Task(7, 3)
+    assert steps(dies(0), dies(), dies()) == Task(7, 4, probe=True)
 
 
 def test_a_probe_that_dies_is_sent_again_five_times():
