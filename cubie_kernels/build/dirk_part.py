@@ -30,7 +30,9 @@ def dirk_part(config: KernelConfig, tableau: Tableau, registry: BufferRegistry) 
     names = dirk.dirk_constants(tableau, states, mass is not None)
     newton.declare_newton(registry, states, config.precision)
     dirk.declare_dirk(registry, states, names["STAGES"], config.precision)
-    names |= newton.newton_constants(config.precision, config.adaptive)
+    names |= newton.newton_constants(
+        config.precision, config.adaptive, dirk.growth_of_errors(tableau)
+    )
     names |= {"DERIVATIVES": "dirk_rhs_cache", "ACCUMULATOR": "dirk_accumulator"}
     functions = [dirk.begin_runs, newton.newton_begin, newton.solve_stage, dirk.take_step]
     if config.adaptive:

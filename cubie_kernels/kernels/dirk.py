@@ -21,7 +21,7 @@ from cubie_kernels.kernels.newton import NEWTON
 from cubie_kernels.kernels.scratch import LOOP, STEP
 from cubie_kernels.methods.tableau import Tableau
 
-__all__ = ["declare_dirk", "dirk_constants"]
+__all__ = ["declare_dirk", "dirk_constants", "growth_of_errors"]
 
 
 # First guesses are polynomials of at most this degree through the stages before, as long as the
@@ -66,6 +66,17 @@ def dirk_constants(tableau: Tableau, states: int, mass: bool) -> dict[str, Any]:
         "DENSE": _dense_columns(tableau, stages),
         "DENSE_DEGREE": 0 if tableau.dense is None else len(tableau.dense.nested[0]),
     }
+
+
+def growth_of_errors(tableau: Tableau) -> float:
+    """Return how much errors of slow components in the stages' increments can add up to.
+
+    That is in the state at the end, by what the derivatives make of them that are computed from
+    the increments; the last stage of a step that ends on it is left out.
+    """
+    a, b, _ = _padded(tableau)
+    own = slice(1, -1 if (a[-1] == b).all() else None)
+    return float(np.abs(np.linalg.solve(a[own, own].T, b[own])).sum())
 
 
 def declare_dirk(registry: BufferRegistry, states: int, stages: int, precision: str) -> None:

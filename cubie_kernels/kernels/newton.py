@@ -17,7 +17,9 @@ __all__ = ["NEWTON", "declare_newton", "newton_constants"]
 NEWTON = "newton"
 
 # What is left of an iteration's error: this part of the tolerance, or so many roundings.
-_TOLERANCE, _ROUNDINGS = 0.005, 4.0
+_TOLERANCE, _ROUNDINGS = 0.03, 4.0
+# What stages may leave in the state at the end of a step, if all of them leave as much.
+_TOLERANCE_OF_ALL = 0.3
 # No rate is trusted that is less: after linear parts of a run, a single change may be 1e5 times the
 # tolerance, and no more.
 _LEAST_RATE = 1e-10
@@ -26,11 +28,11 @@ _LEAST_RATE = 1e-10
 _MOST_CHANGES, _MOST_CHANGES_FIXED = 6, 25
 
 
-def newton_constants(precision: str, adaptive: bool) -> dict[str, Any]:
-    """Return the limits of the iteration."""
+def newton_constants(precision: str, adaptive: bool, growth: float) -> dict[str, Any]:
+    """Return the limits of the iteration; stages' errors grow so much until the end of the step."""
     kind = np.finfo(precision)
     return {
-        "NEWTON_TOLERANCE": _TOLERANCE,
+        "NEWTON_TOLERANCE": min(_TOLERANCE, _TOLERANCE_OF_ALL / max(growth, 1.0)),
         "NEWTON_NOISE": _ROUNDINGS * float(kind.eps),
         "NEWTON_LEAST_RATE": max(_LEAST_RATE, float(kind.eps)),
         "MOST_CHANGES": _MOST_CHANGES if adaptive else _MOST_CHANGES_FIXED,
@@ -105,6 +107,7 @@ def solve_stage(
             if RECORDS:
                 record("newton_rate", theta, within=True)
             if rounds == 2:
+                # What would be left after all changes.
                 left = rest * size
                 for _ in unroll(range(3, MOST_CHANGES)):
                     left = left * theta

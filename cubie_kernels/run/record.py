@@ -137,7 +137,7 @@ class Recorder:
         }
 
     def arrays(self, runs: int, unbegun: NDArray[np.intp]) -> dict[str, Recorded]:
-        """Return all quantities, each over the runs and the most steps that one of them attempted.
+        """Return all quantities, over the runs and the most steps, stages and so on of any.
 
         Parameters
         ----------
@@ -151,9 +151,15 @@ class Recorder:
         InputError
             If the arrays are too large.
         """
-        extents = {name: table.extent() for name, table in self._tables.items()}
-        attempts = max(extent[1] for extent in extents.values())
-        lengths = {name: (runs, attempts, *extent[2:]) for name, extent in extents.items()}
+        longest: dict[str, int] = {}
+        for table in self._tables.values():
+            for dim, length in zip(table.dims, table.extent(), strict=True):
+                longest[dim] = max(longest.get(dim, 0), length)
+        attempts = longest["attempt"]
+        lengths = {
+            name: (runs, *(longest[dim] for dim in table.dims[1:]))
+            for name, table in self._tables.items()
+        }
         sizes = (table.dense_bytes(lengths[name]) for name, table in self._tables.items())
         self._check_size(sum(sizes), runs, attempts)
         found: dict[str, Recorded] = {}

@@ -10,7 +10,7 @@ from method_list import ADAPTIVE, DIRK, TABLEAUS
 from order_conditions import Stages, density, trees
 
 from cubie_kernels import Solver, Status, System, record, solve
-from cubie_kernels.kernels.dirk import dirk_constants
+from cubie_kernels.kernels.dirk import dirk_constants, growth_of_errors
 
 ALL = pytest.mark.parametrize("name", DIRK)
 ABLE = [name for name in DIRK if TABLEAUS[name].a[-1] == TABLEAUS[name].b]
@@ -196,3 +196,19 @@ def test_guesses_continue_the_stages(name):
             assert guesses[i, :i] @ c[:i] == pytest.approx(a[i] @ c, abs=1e-12)
         own = (guesses[i] - a[i] * (np.arange(len(c)) < i)) / constants["GAMMA"]
         assert np.abs(own).sum() < 6.0
+
+
+@ALL
+def test_growth_of_errors(name):
+    """Wrong increments of stages, by one each, change the end by no more, and by as much once."""
+    tableau = TABLEAUS[name]
+    first = int(tableau.a[0][0] == 0.0)
+    a, b = np.array(tableau.a)[first:, first:], np.array(tableau.b)[first:]
+    ends = a.shape[0] - int(tableau.a[-1] == tableau.b)
+    total = 0.0
+    for wrong in range(ends):
+        k = np.zeros(len(b))
+        for i in range(ends):
+            k[i] = ((i == wrong) - a[i, :i] @ k[:i]) / a[i, i]
+        total += abs(b[:ends] @ k[:ends])
+    assert growth_of_errors(tableau) == pytest.approx(total, rel=1e-12)
