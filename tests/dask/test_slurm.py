@@ -22,6 +22,7 @@ from cubie_dask import slurm_cluster
 from cubie_dask.cli.sweep_file import read_sweep_file
 from cubie_dask.progress import ChunkFinished
 from cubie_dask.slurm import SlurmJob, slurm_script
+from cubie_dask.watching import Watcher
 
 pytestmark = pytest.mark.slow
 
@@ -97,6 +98,15 @@ def of_job(job):
     return found
 
 
+def places(store):
+    """Return the node and the visible GPUs of each worker that finished a chunk."""
+    pids = [int(worker.name.split(":")[1]) for worker in Watcher(store).look().workers]
+    environments = [psutil.Process(pid).environ() for pid in pids]
+    return sorted(
+        (own["SLURMD_NODENAME"], own.get("CUDA_VISIBLE_DEVICES", "")) for own in environments
+    )
+
+
 def log_of(folder):
     return "\n".join(path.read_text() for path in sorted(folder.glob("slurm-*.out")))
 
@@ -110,18 +120,10 @@ def test_the_daemons_listen_on_loopback_alone(slurm):
 def test_one_job_with_a_cluster_of_its_own(slurm, tmp_path, undisturbed):
     write(tmp_path, SLOW)
     store = tmp_path / "results" / "lorenz.zarr"
-    job = submitted(slurm, tmp_path, nodes=2, gpus=2, cpus=2, memory="1G")
-    until(lambda: finished(store) >= 50, slurm, tmp_path)
+    job = submitted(slurm, tmp_path, nodes=2, cpus=1, memory="1G")
+    until(lambda: finished(store) >= 50 and len(places(store)) == 2, slurm, tmp_path)
     running = of_job(job)
-    workers = {
-        one["worker"] for one in json.loads(cubie_dask("status", store, "--json").stdout)["workers"]
-    }
-    devices = set()
-    for worker in workers:
-        own = psutil.Process(int(worker.split(":")[1])).environ()
-        devices.add((own["SLURMD_NODENAME"], own["CUDA_VISIBLE_DEVICES"]))
-    assert len(devices) == len(workers) >= 2
-    assert devices <= {(node, device) for node in ("n1", "n2") for device in "01"}
+    assert {node for node, _ in places(store)} == {"n1", "n2"}
     found = {one for process in running for one in listening(process.pid)}
     assert len(found) >= 5
     assert not beyond_loopback(found), [(p.cmdline(), listening(p.pid)) for p in running]
@@ -158,8 +160,10 @@ def test_an_array_of_jobs_without_communication(slurm, tmp_path, undisturbed):
 def test_a_job_that_was_cancelled_does_not_come_back(slurm, tmp_path):
     write(tmp_path, SLOW)
     store = tmp_path / "results" / "lorenz.zarr"
-    job = submitted(slurm, tmp_path, nodes=1, cpus=2)
-    until(lambda: finished(store) >= 20, slurm, tmp_path)
+    job = submitted(slurm, tmp_path, nodes=1, gpus=2, cpus=2)
+    until(lambda: finished(store) >= 50 and len(places(store)) == 2, slurm, tmp_path)
+    # A worker for each GPU of the node, which sees no other.
+    assert {gpu for _, gpu in places(store)} == {"0", "1"}
     slurm("scancel", job)
     until(lambda: not slurm.jobs(), slurm, tmp_path)
     assert "JobState=CANCELLED" in slurm("scontrol", "show", "job", job)
