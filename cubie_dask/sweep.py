@@ -51,8 +51,9 @@ class Sweep:
     grid : Grid
         The runs. Its names are parameters and, for initial values, states of the model.
     chunk_runs : int, optional
-        Largest number of runs that are computed and written at a time. The default makes zarr
-        chunks of about 8 MB. It has no effect on results, nor on a store that exists already.
+        Largest number of runs that are computed and written at a time. By default `plan` decides,
+        after how large the results are and how long runs take. It has no effect on results, nor on
+        a store that exists already.
     keepbits : int, optional
         Round states and observables to this many bits of the mantissa before they are written, so
         that the store is smaller: 12 keep three to four digits. Default: all 52, or 23 of float32.
