@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 
 from distributed import get_worker, secede
+from distributed.protocol.serialize import deserialize, serialize
 
 from cubie_dask.launching import launched
 from cubie_dask.ledger import Record
@@ -75,7 +75,7 @@ def _end(end: End | Future[Record]) -> End:
 def _sendable(error: BaseException) -> Exception:
     """Return an exception that another process can be told of."""
     try:
-        pickle.loads(pickle.dumps(error))
+        deserialize(*serialize(error))
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error if isinstance(error, Exception) else RuntimeError(repr(error))
