@@ -73,10 +73,8 @@ def integrate(
     idle = nothing < 1
     active = retry = never
     waited = 0
-    tried = counts(0)
-    refused = counts(0)
-    t = wide(t0)
-    next_save = wide(t0)
+    tried = refused = counts(0)
+    t = next_save = wide(t0)
     h = real(1.0)
     e_1 = e_2 = ratio_1 = real(0.0)
     started = False
@@ -168,5 +166,4 @@ def integrate(
             idle = either(idle, ended)
         waited += 1
         if stop_requested(control):
-            active = never
-            idle = never
+            active = idle = never
