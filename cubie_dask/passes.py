@@ -16,7 +16,7 @@ from cubie_dask.errors import StoreBusyError, SweepInterrupted
 from cubie_dask.execute import Executor, InProcess, drive
 from cubie_dask.heartbeat import StoreProgress
 from cubie_dask.patching import finish_patches, pending_patches
-from cubie_dask.progress import Event, Listener, SweepEnded, SweepStarted
+from cubie_dask.progress import ChunkFailed, Event, Listener, SweepEnded, SweepStarted
 from cubie_dask.recipe import Recipe
 from cubie_dask.stopping import Stopping, check_max_time, heeding_signals
 from cubie_dask.storage import Storage, StorePath
@@ -88,13 +88,14 @@ def run_pass(
     started = SweepStarted(
         str(opened.storage), plan.runs, plan.chunks, _runs(opened, done), len(done)
     )
-    reason, left = None, todo
+    reason, left, troubles = None, todo, _Troubles()
     patched = pending_patches(opened)
     with ExitStack() as stack:
         if todo or patched:
             folder = opened.recipe.names["status"]
             stack.enter_context(driving(opened.storage, f"{folder}/drivers", share, stopping))
             listener = _both(listener, StoreProgress(opened.storage, folder, share))
+            listener = _both(listener, troubles)
         stack.enter_context(heeding_signals(stopping))
         listener(started)
         try:
@@ -103,6 +104,9 @@ def run_pass(
                 where = str(opened.storage)
                 with committing(opened, listener, share) as tell:
                     reason = drive(make_executor(opened), todo, tell, where, stopping)
+                if troubles.seen and share == WHOLE:
+                    # What dead workers left half written.
+                    opened.storage.sweep()
             if patched:
                 finish_patches(opened)
         except KeyboardInterrupt as stop:
@@ -142,6 +146,15 @@ def _both(first: Listener, second: Listener) -> Listener:
         second(event)
 
     return tell
+
+
+class _Troubles:
+    """A listener that notes whether any attempt failed."""
+
+    seen = False
+
+    def __call__(self, event: Event) -> None:
+        self.seen = self.seen or isinstance(event, ChunkFailed)
 
 
 def _missing(chunks: int, share: tuple[int, int], done: set[int]) -> list[int]:
