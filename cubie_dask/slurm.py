@@ -291,6 +291,10 @@ drive --share "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT"
 _END = r"""
 # 0 complete, 1 complete with failed runs, 2 and 70 would come again; all else can be resumed.
 case $code in 0 | 1 | 2 | 70) exit "$code" ;; esac
+# Asked to stop when all was done: 0 and 1 again.
+cubie status "$store" >/dev/null 2>&1
+complete=$?
+case $complete in 0 | 1) exit "$complete" ;; esac
 after=$(finished)
 if [ "$(squeue --noheader --jobs "$SLURM_JOB_ID" --format %T)" != RUNNING ]; then
     echo "This job was cancelled: submit it again to do the rest." >&2

@@ -27,6 +27,9 @@ from cubie_dask.watching import Watcher
 pytestmark = pytest.mark.slow
 
 SLOW = LORENZ.replace("count = 22", "count = 300").replace("chunk_runs = 12", "chunk_runs = 2")
+# Chunks of some 20 ms, so that jobs can be stopped in the middle.
+SLOW = SLOW.replace("t_span = [0, 1]\nsave_every = 0.5", "t_span = [0, 400]\nsave_every = 200")
+SLOW = SLOW.replace("max_steps = 10_000", "max_steps = 1_000_000\ndt_max = 0.004")
 CHUNKS = 600
 
 
@@ -121,7 +124,7 @@ def test_one_job_with_a_cluster_of_its_own(slurm, tmp_path, undisturbed):
     write(tmp_path, SLOW)
     store = tmp_path / "results" / "lorenz.zarr"
     job = submitted(slurm, tmp_path, nodes=2, cpus=1, memory="1G")
-    until(lambda: finished(store) >= 50 and len(places(store)) == 2, slurm, tmp_path)
+    until(lambda: finished(store) >= 20 and len(places(store)) == 2, slurm, tmp_path)
     running = of_job(job)
     assert {node for node, _ in places(store)} == {"n1", "n2"}
     found = {one for process in running for one in listening(process.pid)}
@@ -136,7 +139,7 @@ def test_one_job_with_a_cluster_of_its_own(slurm, tmp_path, undisturbed):
     slurm("scancel", "--batch", "--signal=TERM", job)
     until(lambda: "PENDING" in slurm.jobs() or not slurm.jobs(), slurm, tmp_path)
     done = finished(store)
-    assert 50 <= done < CHUNKS, log_of(tmp_path)
+    assert 20 <= done < CHUNKS, log_of(tmp_path)
     until(lambda: not slurm.jobs(), slurm, tmp_path)
     assert finished(store) == CHUNKS, log_of(tmp_path)
     assert "the job is queued again to do the rest" in log_of(tmp_path)
@@ -149,7 +152,7 @@ def test_an_array_of_jobs_without_communication(slurm, tmp_path, undisturbed):
     write(tmp_path, SLOW)
     store = tmp_path / "results" / "lorenz.zarr"
     job = submitted(slurm, tmp_path, array=3, cpus=1, memory="1G")
-    until(lambda: finished(store) >= 50, slurm, tmp_path)
+    until(lambda: finished(store) >= 20, slurm, tmp_path)
     slurm("scancel", "--batch", "--signal=TERM", job)
     until(lambda: not slurm.jobs(), slurm, tmp_path)
     assert finished(store) == CHUNKS, log_of(tmp_path)
@@ -161,7 +164,7 @@ def test_a_job_that_was_cancelled_does_not_come_back(slurm, tmp_path):
     write(tmp_path, SLOW)
     store = tmp_path / "results" / "lorenz.zarr"
     job = submitted(slurm, tmp_path, nodes=1, gpus=2, cpus=2)
-    until(lambda: finished(store) >= 50 and len(places(store)) == 2, slurm, tmp_path)
+    until(lambda: finished(store) >= 20 and len(places(store)) == 2, slurm, tmp_path)
     # A worker for each GPU of the node, which sees no other.
     assert {gpu for _, gpu in places(store)} == {"0", "1"}
     slurm("scancel", job)
