@@ -4,7 +4,6 @@ import json
 import pickle
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -168,11 +167,9 @@ def ring(cells):
     return System.from_equations("\n".join(lines), states=states, parameters=parameters)
 
 
-def test_large_models_are_read_at_once():
-    start = time.process_time()
+def test_large_models_are_written_as_loops():
     system = ring(100)
     source = system.lane_source()
-    assert time.process_time() - start < 1.0  # measured: 0.03 s
     assert len(system.states) == 200
     # The two ends, and a loop over the cells between.
     assert source.count("\n    dy[") == 4
