@@ -218,7 +218,9 @@ driver= asked=
 trap 'asked=1; [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null' TERM
 
 drive() {  # drive ARGUMENTS…: compute what the store lacks; the exit code is in $code
-    cubie run "$sweep" --store "$store" --max-time "$((limit - SECONDS))" "$@" &
+    # Not the function: $! would be a shell, which signals end without its child.
+    "$python" -m cubie_dask.cli run "$sweep" --store "$store" \
+        --max-time "$((limit - SECONDS))" "$@" &
     driver=$!
     [ -z "$asked" ] || kill -TERM "$driver"
     code=127
@@ -258,7 +260,6 @@ export python folder interface
 export DASK_DISTRIBUTED__SCHEDULER__WORKER_SATURATION=1.0
 export DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0
 export DASK_LOGGING__DISTRIBUTED=warning
-export DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0
 part='
     if [ -n "$interface" ]; then
         place=(--interface "$interface")
@@ -296,11 +297,14 @@ cubie status "$store" >/dev/null 2>&1
 complete=$?
 case $complete in 0 | 1) exit "$complete" ;; esac
 after=$(finished)
-if [ "$(squeue --noheader --jobs "$SLURM_JOB_ID" --format %T)" != RUNNING ]; then
+# The number of an array's last job is that of the array too.
+job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+job=${job:-$SLURM_JOB_ID}
+if [ "$(squeue --noheader --jobs "$job" --format %T)" != RUNNING ]; then
     echo "This job was cancelled: submit it again to do the rest." >&2
 elif [ "${after:-0}" -gt "${before:-0}" ]; then
     echo "${after} chunks are finished; the job is queued again to do the rest."
-    scontrol requeue "$SLURM_JOB_ID"
+    scontrol requeue "$job"
 else
     echo "No chunk was finished in this job, so it is not queued again." >&2
 fi

@@ -110,6 +110,12 @@ def places(store):
     )
 
 
+def driving(store):
+    """Return the jobs whose drivers are at work."""
+    drivers = [json.loads(path.read_text()) for path in (store / "status" / "drivers").iterdir()]
+    return {psutil.Process(driver["pid"]).environ()["SLURM_JOB_ID"] for driver in drivers}
+
+
 def log_of(folder):
     return "\n".join(path.read_text() for path in sorted(folder.glob("slurm-*.out")))
 
@@ -138,8 +144,8 @@ def test_one_job_with_a_cluster_of_its_own(slurm, tmp_path, undisturbed):
     # As Slurm does before the wall time is over.
     slurm("scancel", "--batch", "--signal=TERM", job)
     until(lambda: "PENDING" in slurm.jobs() or not slurm.jobs(), slurm, tmp_path)
-    done = finished(store)
-    assert 20 <= done < CHUNKS, log_of(tmp_path)
+    assert 20 <= finished(store) < CHUNKS, log_of(tmp_path)
+    assert "Stopped (" in log_of(tmp_path)
     until(lambda: not slurm.jobs(), slurm, tmp_path)
     assert finished(store) == CHUNKS, log_of(tmp_path)
     assert "the job is queued again to do the rest" in log_of(tmp_path)
@@ -151,9 +157,10 @@ def test_one_job_with_a_cluster_of_its_own(slurm, tmp_path, undisturbed):
 def test_an_array_of_jobs_without_communication(slurm, tmp_path, undisturbed):
     write(tmp_path, SLOW)
     store = tmp_path / "results" / "lorenz.zarr"
-    job = submitted(slurm, tmp_path, array=3, cpus=1, memory="1G")
+    submitted(slurm, tmp_path, array=3, cpus=1, memory="1G")
     until(lambda: finished(store) >= 20, slurm, tmp_path)
-    slurm("scancel", "--batch", "--signal=TERM", job)
+    # Those that have not begun to compute would not come back.
+    slurm("scancel", "--batch", "--signal=TERM", *driving(store))
     until(lambda: not slurm.jobs(), slurm, tmp_path)
     assert finished(store) == CHUNKS, log_of(tmp_path)
     assert "queued again" in log_of(tmp_path)
