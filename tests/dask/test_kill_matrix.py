@@ -162,8 +162,9 @@ def check_attempts(job, records):
 def test_workers_killed_again_and_again(tmp_path, monkeypatch):
     for name, value in orders(notes=str(tmp_path / "notes")).items():
         monkeypatch.setenv(name, value)
-    # 91 chunks of 11 runs with many steps.
-    sweep = lorenz_sweep(11, rtol=1e-12, atol=1e-14, t_span=(0.0, 20.0))
+    # 91 chunks of 11 runs with a million steps, so that there is time to kill.
+    steps = {"dt_max": 1e-4, "max_steps": 2_000_000, "save_every": None}
+    sweep = lorenz_sweep(11, t_span=(0.0, 100.0), **steps)
     killed, last = [], time.monotonic()
 
     def kill(event):
