@@ -55,8 +55,7 @@ def test_lorenz_fits_in_registers(own_cache, precision, capability, extra, regis
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("capability", [(8, 0), (9, 0)])
-@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize(("precision", "capability"), [("float64", (9, 0)), ("float32", (8, 0))])
 @pytest.mark.parametrize("method", FEW_IMPLICIT)
 def test_implicit_kernels_compile(own_cache, method, precision, capability):
     code = build.compile_cuda(
