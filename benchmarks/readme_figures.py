@@ -28,7 +28,7 @@ def figures(results: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_figures(readme: str, results: str, part: str = "figures") -> str:
+def with_figures(readme: str, results: str, part: str) -> str:
     """Return the text of the README with one part of its figures renewed."""
     first = f"<!-- {part}: python benchmarks/readme_figures.py -->\n"
     last = f"<!-- end of {part} -->\n"
@@ -43,9 +43,8 @@ def main() -> None:
     page = ROOT / "README.md"
     text = page.read_text(encoding="utf-8")
     for name, part in PARTS.items():
-        results = RESULTS / f"{name}.md"
-        if results.exists():
-            text = with_figures(text, results.read_text(encoding="utf-8"), part)
+        results = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
+        text = with_figures(text, results, part)
     page.write_text(text, encoding="utf-8")
 
 

@@ -122,6 +122,8 @@ def test_figures_are_those_of_the_benchmarks():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     readme = read("README.md")
-    # If not: python benchmarks/readme_figures.py
-    assert module.with_figures(readme, read("benchmarks/results/ensembles.md")) == readme
-    assert module.figures(read("benchmarks/results/ensembles.md")).count("\n| ") >= 10
+    for name, part in module.PARTS.items():
+        results = read(f"benchmarks/results/{name}.md")
+        # If not: python benchmarks/readme_figures.py
+        assert module.with_figures(readme, results, part) == readme
+        assert module.figures(results).count("\n| ") >= 6
