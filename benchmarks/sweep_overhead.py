@@ -27,7 +27,7 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from cubie_dask import Grid, Plan, Sweep
-from cubie_dask.grid import Block
+from cubie_dask.grids.grid import Block
 from cubie_kernels import System
 from cubie_kernels.run.batch import Outcome
 

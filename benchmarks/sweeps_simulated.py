@@ -17,9 +17,9 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 from sweeps_workload import LORENZ  # noqa: E402
 
 from cubie_dask import Grid, Sweep  # noqa: E402
-from cubie_dask.execute import drive  # noqa: E402
-from cubie_dask.ledger import Record  # noqa: E402
-from cubie_dask.policy import Attempt, Task  # noqa: E402
+from cubie_dask.execution.execute import drive  # noqa: E402
+from cubie_dask.execution.policy import Attempt, Task  # noqa: E402
+from cubie_dask.stores.ledger import Record  # noqa: E402
 
 WINDOW = 12
 RUNS = 1000

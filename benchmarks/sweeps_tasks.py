@@ -23,10 +23,10 @@ from ensembles_timing import Figure, Settings, Table
 from sweeps_workload import Workload, plain_processes, timed, within
 
 from cubie_dask import local_cluster, open_sweep
-from cubie_dask.ledger import Record
-from cubie_dask.progress import ChunkFinished, SweepStarted
+from cubie_dask.progress.events import ChunkFinished, SweepStarted
 from cubie_dask.recipe import Recipe
-from cubie_dask.store import prepare_store
+from cubie_dask.stores.ledger import Record
+from cubie_dask.stores.store import prepare_store
 
 __all__ = ["killed_workers", "large_plan", "resume", "short_tasks"]
 
@@ -190,7 +190,7 @@ class Counting(WorkerPlugin):
         self.notes = notes
 
     def setup(self, worker) -> None:
-        import cubie_dask.worker as module
+        import cubie_dask.execution.worker as module
 
         integrate = module.compute_chunk
 

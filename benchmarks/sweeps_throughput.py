@@ -11,9 +11,9 @@ from ensembles_timing import Figure, Settings, Table, Timing, ratio
 from sweeps_workload import Workload, plain_arrays, plain_processes, timed
 
 from cubie_dask import local_cluster
+from cubie_dask.execution.worker import compute_chunk, write_chunk
 from cubie_dask.recipe import Recipe
-from cubie_dask.store import prepare_store
-from cubie_dask.worker import compute_chunk, write_chunk
+from cubie_dask.stores.store import prepare_store
 
 __all__ = ["large_sweep", "store_writes"]
 
@@ -112,7 +112,7 @@ def store_writes(settings: Settings, folder: Path) -> Table:
 
 
 def _all(plan):
-    from cubie_dask.grid import Block
+    from cubie_dask.grids.grid import Block
 
     return Block((0,) * len(plan.shape), plan.shape)
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cubie_dask.capacity import Workers, check_disk, make_plan
 from cubie_dask.errors import StoreBusyError
-from cubie_dask.estimate import estimate, known_workers, pilot_seconds
-from cubie_dask.grid import Grid, ProductGrid
-from cubie_dask.plan import Plan
+from cubie_dask.grids.grid import Grid, ProductGrid
+from cubie_dask.plans.capacity import Workers, check_disk, make_plan
+from cubie_dask.plans.estimate import estimate, known_workers, pilot_seconds
+from cubie_dask.plans.plan import Plan
 from cubie_dask.recipe import Recipe
-from cubie_dask.storage import LocalStorage, Storage, StorePath, open_storage
-from cubie_dask.store import is_vacant, open_store, read_attributes
+from cubie_dask.stores.storage import LocalStorage, Storage, StorePath, open_storage
+from cubie_dask.stores.store import is_vacant, open_store, read_attributes
 from cubie_kernels.checks import count, number
 from cubie_kernels.errors import InputError
 from cubie_kernels.labels import result_names, run_labels
@@ -116,7 +116,7 @@ def plan_to_run(
         return chunks_of(sweep.solver, sweep.grid, sweep.chunk_runs)[0]
     workers = None
     if client is not None:
-        from cubie_dask.dask_executor import check_client, cluster_size
+        from cubie_dask.execution.dask_executor import check_client, cluster_size
 
         workers, threads = cluster_size(check_client(client), threads)
     if threads is not None:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from cubie_dask.errors import ChangedSweepError
-from cubie_dask.grid import Grid, ProductGrid, SampleGrid, ZipGrid
-from cubie_dask.plan import Plan
-from cubie_dask.values import survey
+from cubie_dask.grids.grid import Grid, ProductGrid, SampleGrid, ZipGrid
+from cubie_dask.grids.values import survey
+from cubie_dask.plans.plan import Plan
 from cubie_kernels.kernels.controllers import Controller
 from cubie_kernels.labels import result_names, run_labels
 from cubie_kernels.model.system import System

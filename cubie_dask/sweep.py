@@ -7,16 +7,16 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
-from cubie_dask.estimate import pilot_seconds
-from cubie_dask.grid import Grid
-from cubie_dask.passes import PassOptions, run_pass
-from cubie_dask.plan import Plan
+from cubie_dask.execution.passes import PassOptions, run_pass
+from cubie_dask.grids.grid import Grid
 from cubie_dask.planning import chunks_of, estimated_plan, plan_to_run
-from cubie_dask.progress import Event, listener_for
+from cubie_dask.plans.estimate import pilot_seconds
+from cubie_dask.plans.plan import Plan
+from cubie_dask.progress.events import Event, listener_for
+from cubie_dask.progress.report import Report, report_of
 from cubie_dask.recipe import Recipe
-from cubie_dask.report import Report, report_of
-from cubie_dask.rounding import check_keepbits
-from cubie_dask.storage import Storage, StorePath
+from cubie_dask.stores.rounding import check_keepbits
+from cubie_dask.stores.storage import Storage, StorePath
 from cubie_kernels.checks import count
 from cubie_kernels.errors import InputError, nearest
 from cubie_kernels.solver import Solver
@@ -268,7 +268,7 @@ class Sweep:
         InputError
             For a `chunk_runs` or `threads` that isn't a whole number of 1 or more.
         """
-        from cubie_dask.lazy import lazy_dataset
+        from cubie_dask.analysis.lazy import lazy_dataset
 
         sweep = copy(self)
         if chunk_runs is not None:

@@ -309,7 +309,7 @@ def _slurm(given: argparse.Namespace) -> Exit:
 
 
 def _tls(given: argparse.Namespace) -> Exit:
-    from cubie_dask.encryption import write_tls_files
+    from cubie_dask.clusters.encryption import write_tls_files
 
     write_tls_files(given.folder)
     return Exit.COMPLETE

@@ -11,8 +11,8 @@ from cubie_dask.cli.exits import Exit
 from cubie_dask.cli.output import say
 from cubie_dask.cli.showing import store_of
 from cubie_dask.cli.sweep_file import read_sweep_file
+from cubie_dask.clusters.slurm import SlurmJob, slurm_script
 from cubie_dask.errors import ClusterError
-from cubie_dask.slurm import SlurmJob, slurm_script
 from cubie_kernels.errors import InputError
 
 __all__ = ["slurm"]

@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cubie_dask.report import Report
+    from cubie_dask.progress.report import Report
 
 __all__ = ["Exit", "exit_of"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cubie_dask.analysis.export import to_netcdf, to_parquet
 from cubie_dask.cli.exits import Exit, exit_of
 from cubie_dask.cli.output import say
-from cubie_dask.export import to_netcdf, to_parquet
-from cubie_dask.report import sweep_report
+from cubie_dask.progress.report import sweep_report
 from cubie_kernels.errors import InputError, nearest
 
 __all__ = ["export"]

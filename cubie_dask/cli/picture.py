@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cubie_dask.grid import ProductGrid
+from cubie_dask.grids.grid import ProductGrid
+from cubie_dask.progress.report import Report
 from cubie_dask.recipe import Recipe
-from cubie_dask.report import Report
-from cubie_dask.store import open_store
+from cubie_dask.stores.store import open_store
 from cubie_kernels.errors import InputError, nearest
 from cubie_kernels.status import Status
 

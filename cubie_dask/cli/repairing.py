@@ -15,9 +15,9 @@ from cubie_dask.cli.output import say
 from cubie_dask.cli.running import cluster_of, time_limit
 from cubie_dask.cli.tables import Table
 from cubie_dask.cli.values import read_values
-from cubie_dask.extending import extend_sweep
-from cubie_dask.progress import ChunkFinished, Event, listener_for
-from cubie_dask.retrying import RetryOptions, retry_failed
+from cubie_dask.progress.events import ChunkFinished, Event, listener_for
+from cubie_dask.repairs.extending import extend_sweep
+from cubie_dask.repairs.retrying import RetryOptions, retry_failed
 from cubie_kernels.checks import count
 from cubie_kernels.errors import InputError
 

@@ -13,11 +13,11 @@ from cubie_dask.cli.exits import Exit, exit_of
 from cubie_dask.cli.output import say
 from cubie_dask.cli.showing import store_of
 from cubie_dask.cli.sweep_file import read_sweep_file
-from cubie_dask.encryption import TlsFiles
-from cubie_dask.progress import Event, Listener, SweepStarted, listener_for
-from cubie_dask.report import Report
-from cubie_dask.resuming import resume_sweep
-from cubie_dask.stopping import seconds_in
+from cubie_dask.clusters.encryption import TlsFiles
+from cubie_dask.execution.resuming import resume_sweep
+from cubie_dask.execution.stopping import seconds_in
+from cubie_dask.progress.events import Event, Listener, SweepStarted, listener_for
+from cubie_dask.progress.report import Report
 from cubie_kernels.errors import InputError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def cluster_of(given: argparse.Namespace) -> Iterator[Client | None]:
     if given.workers is None and not beyond:
         yield None
         return
-    from cubie_dask.cluster import connect, local_cluster
+    from cubie_dask.clusters.cluster import connect, local_cluster
 
     # Workers that go away are told of by the sweep itself.
     logging.getLogger("distributed").setLevel(logging.ERROR)

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from cubie_dask.cli.exits import Exit
 from cubie_dask.cli.output import say
 from cubie_dask.cli.sweep_file import SweepFile, read_sweep_file
-from cubie_dask.plan import Plan
-from cubie_dask.report import sweep_report
-from cubie_dask.storage import open_storage
+from cubie_dask.plans.plan import Plan
+from cubie_dask.progress.report import sweep_report
+from cubie_dask.stores.storage import open_storage
 from cubie_kernels.errors import InputError
 
 __all__ = ["plan", "store_of"]

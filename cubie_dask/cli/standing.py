@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from cubie_dask.cli.exits import Exit, exit_of
 from cubie_dask.cli.output import say
-from cubie_dask.progress import span
-from cubie_dask.watching import Driver, Standing, Watcher
+from cubie_dask.progress.events import span
+from cubie_dask.progress.watching import Driver, Standing, Watcher
 from cubie_kernels.status import Status
 
 if TYPE_CHECKING:

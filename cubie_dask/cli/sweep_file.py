@@ -12,9 +12,9 @@ from typing import Any
 
 from cubie_dask.cli.tables import Table, read_toml
 from cubie_dask.cli.values import read_ends, read_values
-from cubie_dask.grid import Grid
-from cubie_dask.sampling import SAMPLERS
-from cubie_dask.storage import is_url
+from cubie_dask.grids.grid import Grid
+from cubie_dask.grids.sampling import SAMPLERS
+from cubie_dask.stores.storage import is_url
 from cubie_dask.sweep import Sweep
 from cubie_kernels.checks import choice
 from cubie_kernels.errors import CubieError, InputError

@@ -8,7 +8,7 @@ import time
 
 from cubie_dask.cli.exits import Exit
 from cubie_dask.cli.output import say
-from cubie_dask.verifying import Verification, repair_sweep, verify_sweep
+from cubie_dask.stores.verifying import Verification, repair_sweep, verify_sweep
 
 __all__ = ["verify"]
 

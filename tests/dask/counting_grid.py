@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cubie_dask.grid import ProductGrid
+from cubie_dask.grids.grid import ProductGrid
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from sockets import beyond_loopback, listening
 from sweep_models import lorenz_sweep
 
 from cubie_dask import cuda_cluster
-from cubie_dask.progress import ChunkFinished
+from cubie_dask.progress.events import ChunkFinished
 
 
 def devices(client):

@@ -4,8 +4,8 @@ import numpy as np
 from sweep_models import lorenz_sweep
 
 from cubie_dask import Grid, extend_sweep, sweep_report, verify_sweep
-from cubie_dask.storage import open_storage
-from cubie_dask.store import EXTENDING, read_attributes
+from cubie_dask.stores.storage import open_storage
+from cubie_dask.stores.store import EXTENDING, read_attributes
 
 RHO = np.linspace(1.0, 20.0, 7)
 SIGMA = np.linspace(8.0, 12.0, 5)

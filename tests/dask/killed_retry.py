@@ -3,8 +3,8 @@
 from sweep_models import lorenz_sweep
 
 from cubie_dask import Grid, retry_failed, verify_sweep
-from cubie_dask.patching import pending_patches
-from cubie_dask.store import open_store
+from cubie_dask.stores.patching import pending_patches
+from cubie_dask.stores.store import open_store
 
 FEW_STEPS = 62
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from zarr.storage import LocalStore
 
-from cubie_dask.storage import LocalStorage
+from cubie_dask.stores.storage import LocalStorage
 
 
 def main(module, template, folder, step):

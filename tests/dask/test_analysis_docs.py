@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from cubie_dask.accumulators import Quantiles
+from cubie_dask.analysis.accumulators import Quantiles
 
 PAGE = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text(encoding="utf-8")
 

@@ -108,7 +108,7 @@ def test_failed_runs_are_left_out(tmp_path):
     file = write(tmp_path, EXPLODING)
     assert cubie_dask("run", file, "--quiet").returncode == 1
     from cubie_dask import sweep_report
-    from cubie_dask.store import open_store
+    from cubie_dask.stores.store import open_store
 
     report = sweep_report(tmp_path / "exploding.zarr")
     panel, _ = panel_of(report, open_store(report.store).recipe, "x")

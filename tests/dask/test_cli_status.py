@@ -10,7 +10,7 @@ import pytest
 from cli_sweeps import EXPLODING, LORENZ, command, environment, write
 
 from cubie_dask.cli import main
-from cubie_dask.watching import Watcher
+from cubie_dask.progress.watching import Watcher
 
 SLOW = LORENZ.replace("count = 22", "count = 200").replace("chunk_runs = 12", "chunk_runs = 2")
 

@@ -11,9 +11,9 @@ from distributed import Client, LocalCluster
 from sweep_models import assert_same_files, lorenz_sweep
 
 from cubie_dask import ChangedSweepError, ClusterError, Grid, local_cluster
-from cubie_dask.dask_executor import check_client
-from cubie_dask.launching import KernelThreads, launched, shared_cores
-from cubie_dask.progress import ChunkFinished
+from cubie_dask.execution.dask_executor import check_client
+from cubie_dask.execution.launching import KernelThreads, launched, shared_cores
+from cubie_dask.progress.events import ChunkFinished
 
 
 @pytest.fixture(scope="module")

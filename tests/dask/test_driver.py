@@ -15,10 +15,10 @@ import pytest
 from sweep_models import assert_same_files, lorenz_sweep
 
 from cubie_dask import StoreBusyError, SweepInterrupted, sweep_report
-from cubie_dask.driver import check_share, driving
-from cubie_dask.progress import ChunkFinished
-from cubie_dask.stopping import Stopping
-from cubie_dask.storage import open_storage
+from cubie_dask.execution.driver import check_share, driving
+from cubie_dask.execution.stopping import Stopping
+from cubie_dask.progress.events import ChunkFinished
+from cubie_dask.stores.storage import open_storage
 from cubie_kernels.errors import InputError
 
 CHILD = """
@@ -209,7 +209,7 @@ def test_many_that_begin_at_once(tmp_path):
 
 
 def test_one_that_was_asleep_stops_when_another_took_over(tmp_path, monkeypatch):
-    monkeypatch.setattr("cubie_dask.driver._HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr("cubie_dask.execution.driver._HEARTBEAT_SECONDS", 0.05)
     stopping = Stopping()
     with held(tmp_path, stopping=stopping):
         (entry,) = entries(tmp_path)
@@ -228,7 +228,7 @@ def test_one_that_was_asleep_stops_when_another_took_over(tmp_path, monkeypatch)
 
 
 def test_a_store_that_is_taken_over_ends_the_sweep(tmp_path, monkeypatch):
-    monkeypatch.setattr("cubie_dask.driver._HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr("cubie_dask.execution.driver._HEARTBEAT_SECONDS", 0.01)
     store = tmp_path / "a.zarr"
 
     def steal(event):

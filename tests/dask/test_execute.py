@@ -10,11 +10,11 @@ from collections import Counter, deque
 import pytest
 
 from cubie_dask.errors import ChunkError, StorageFullError, StoreError
-from cubie_dask.execute import drive
-from cubie_dask.grid import Block
-from cubie_dask.ledger import Record
-from cubie_dask.policy import Attempt, Probed, Task
-from cubie_dask.progress import (
+from cubie_dask.execution.execute import drive
+from cubie_dask.execution.policy import Attempt, Probed, Task
+from cubie_dask.execution.stopping import Stopping
+from cubie_dask.grids.grid import Block
+from cubie_dask.progress.events import (
     Bar,
     ChunkFailed,
     ChunkFinished,
@@ -25,7 +25,7 @@ from cubie_dask.progress import (
     SweepStopping,
     listener_for,
 )
-from cubie_dask.stopping import Stopping
+from cubie_dask.stores.ledger import Record
 from cubie_kernels.errors import InputError
 
 STORE = "/somewhere/a.zarr"

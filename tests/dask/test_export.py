@@ -11,8 +11,8 @@ from pyarrow import parquet
 from sweep_models import assert_same_results, lorenz_sweep
 
 from cubie_dask import Grid, StoreError, open_sweep
-from cubie_dask.export import to_netcdf, to_parquet
-from cubie_dask.progress import ChunkFinished
+from cubie_dask.analysis.export import to_netcdf, to_parquet
+from cubie_dask.progress.events import ChunkFinished
 from cubie_kernels import InputError
 
 GRIDS = {

@@ -27,8 +27,8 @@ from cubie_dask import (
     sweep_report,
     verify_sweep,
 )
-from cubie_dask.progress import ChunkFinished
-from cubie_dask.store import EXTENDING, change_attributes, open_store
+from cubie_dask.progress.events import ChunkFinished
+from cubie_dask.stores.store import EXTENDING, change_attributes, open_store
 from cubie_kernels import InputError
 
 

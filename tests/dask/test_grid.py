@@ -14,8 +14,8 @@ from scipy import stats
 from scipy.stats import qmc
 
 from cubie_dask.errors import GridError
-from cubie_dask.grid import Block, Grid
-from cubie_dask.sampling import sobol
+from cubie_dask.grids.grid import Block, Grid
+from cubie_dask.grids.sampling import sobol
 from cubie_kernels.errors import InputError
 
 KINDS = ("sobol", "latin-hypercube", "uniform")

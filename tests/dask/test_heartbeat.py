@@ -7,10 +7,10 @@ import socket
 import pytest
 from sweep_models import lorenz_sweep
 
-from cubie_dask.heartbeat import StoreProgress, read_heartbeats
-from cubie_dask.ledger import Record
-from cubie_dask.progress import ChunkFailed, ChunkFinished, SweepEnded, SweepStarted
-from cubie_dask.storage import LocalStorage, open_storage
+from cubie_dask.progress.events import ChunkFailed, ChunkFinished, SweepEnded, SweepStarted
+from cubie_dask.progress.heartbeat import StoreProgress, read_heartbeats
+from cubie_dask.stores.ledger import Record
+from cubie_dask.stores.storage import LocalStorage, open_storage
 
 
 def finished(chunk, worker="n1:7", statuses=None):

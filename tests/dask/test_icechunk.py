@@ -19,9 +19,9 @@ from cubie_dask import (
     sweep_report,
     verify_sweep,
 )
-from cubie_dask.progress import ChunkFinished
-from cubie_dask.retrying import retry_failed
-from cubie_dask.storage import open_storage
+from cubie_dask.progress.events import ChunkFinished
+from cubie_dask.repairs.retrying import retry_failed
+from cubie_dask.stores.storage import open_storage
 from cubie_kernels.errors import InputError
 
 icechunk = pytest.importorskip("icechunk")
@@ -31,7 +31,7 @@ CHUNK_RUNS = 60
 CHILD = """
 import sys
 from sweep_models import lorenz_sweep
-from cubie_dask import versioned
+from cubie_dask.stores import versioned
 
 versioned._COMMIT_SECONDS = float(sys.argv[2])
 

@@ -16,8 +16,8 @@ from sabotage import orders, wait_for
 from sweep_models import assert_same_files, lorenz_sweep
 
 from cubie_dask import local_cluster, sweep_report
-from cubie_dask.progress import ChunkFinished
-from cubie_dask.store import open_store
+from cubie_dask.progress.events import ChunkFinished
+from cubie_dask.stores.store import open_store
 
 CHUNK_RUNS = 40
 DRIVER = """

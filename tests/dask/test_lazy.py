@@ -14,7 +14,7 @@ from distributed.protocol import dumps, loads
 from sweep_models import assert_same_results, lorenz_sweep
 
 from cubie_dask import Grid, open_sweep
-from cubie_dask.lazy import kernel_share
+from cubie_dask.analysis.lazy import kernel_share
 from cubie_kernels import InputError
 from cubie_kernels.run.execute import available_threads
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cubie_dask.capacity import MOST_TASKS, Workers, check_disk, make_plan
 from cubie_dask.errors import CapacityError
-from cubie_dask.plan import MOST_FILES, MOST_ZARR_BYTES, Plan, boxes, size_text, time_text
+from cubie_dask.plans.capacity import MOST_TASKS, Workers, check_disk, make_plan
+from cubie_dask.plans.plan import MOST_FILES, MOST_ZARR_BYTES, Plan, boxes, size_text, time_text
 from cubie_kernels.errors import InputError
 
 MB = 1 << 20

@@ -9,10 +9,10 @@ import zarr
 from sweep_models import assert_same_results, lorenz_sweep
 
 from cubie_dask import CapacityError, Grid, ensemble_statistics, open_sweep, to_netcdf
-from cubie_dask.plan import Plan
 from cubie_dask.planning import plan_to_run
+from cubie_dask.plans.plan import Plan
 from cubie_dask.recipe import Recipe
-from cubie_dask.store import create_store, open_store
+from cubie_dask.stores.store import create_store, open_store
 from cubie_kernels.errors import InputError
 
 SAMPLE = Grid.sample(143, rho=(1, 21), sigma=(8, 12), seed=3)

@@ -10,11 +10,11 @@ from sabotage import orders
 from sweep_models import lorenz_sweep
 
 from cubie_dask import local_cluster, open_sweep
-from cubie_dask.grid import Block
-from cubie_dask.pieces import integrate, lost_outcome
-from cubie_dask.policy import Probed, halves
-from cubie_dask.probing import probe_chunk
-from cubie_dask.progress import ChunkFailed, ChunkFinished, ChunkProbed
+from cubie_dask.execution.pieces import integrate, lost_outcome
+from cubie_dask.execution.policy import Probed, halves
+from cubie_dask.execution.probing import probe_chunk
+from cubie_dask.grids.grid import Block
+from cubie_dask.progress.events import ChunkFailed, ChunkFinished, ChunkProbed
 from cubie_dask.recipe import Recipe
 from cubie_kernels.status import Status
 
@@ -127,7 +127,7 @@ def test_the_process_that_tries_runs_says_why_it_cannot_start(tmp_path, monkeypa
     sweep = lorenz_sweep(13 * 11)
     sweep.run(tmp_path / "a.zarr", progress="none")
     program = (
-        "from cubie_dask.probing import probe_chunk; import sys;"
+        "from cubie_dask.execution.probing import probe_chunk; import sys;"
         "print(probe_chunk(sys.argv[1], 2, 1))"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "a.zarr")]

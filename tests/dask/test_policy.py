@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cubie_dask.errors import ChunkError, ClusterError, StorageFullError, StoreError
-from cubie_dask.grid import Block
-from cubie_dask.policy import (
+from cubie_dask.execution.policy import (
     Attempt,
     GiveUp,
     History,
@@ -23,6 +22,7 @@ from cubie_dask.policy import (
     out_of_memory,
     probed,
 )
+from cubie_dask.grids.grid import Block
 from cubie_kernels.errors import InputError
 
 STORE = "/somewhere/a.zarr"

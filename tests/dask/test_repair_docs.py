@@ -7,7 +7,7 @@ from cli_sweeps import cubie_dask, write
 from killed_retry import FEW_STEPS, failing_sweep
 
 from cubie_dask import open_sweep, retry_failed
-from cubie_dask.retrying import RetryOptions
+from cubie_dask.repairs.retrying import RetryOptions
 from cubie_kernels.status import Status
 
 TEXT = (Path(__file__).parents[2] / "docs" / "repair.md").read_text(encoding="utf-8")

@@ -11,8 +11,8 @@ import pytest
 from sweep_models import assert_same_files, assert_same_results, lorenz_sweep
 
 from cubie_dask import open_sweep, sweep_report
-from cubie_dask.progress import ChunkFinished, SweepEnded
-from cubie_dask.store import open_store
+from cubie_dask.progress.events import ChunkFinished, SweepEnded
+from cubie_dask.stores.store import open_store
 
 CHUNK_RUNS = 13
 

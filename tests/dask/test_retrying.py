@@ -25,9 +25,9 @@ from cubie_dask import (
     sweep_report,
     verify_sweep,
 )
-from cubie_dask.patching import pending_patches
-from cubie_dask.progress import ChunkFinished
-from cubie_dask.store import open_store
+from cubie_dask.progress.events import ChunkFinished
+from cubie_dask.stores.patching import pending_patches
+from cubie_dask.stores.store import open_store
 from cubie_kernels import InputError, System
 from cubie_kernels.status import Status
 

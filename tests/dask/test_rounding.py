@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sweep_models import assert_same_results, lorenz_sweep
 
 from cubie_dask import ChangedSweepError, open_sweep
-from cubie_dask.rounding import rounded
+from cubie_dask.stores.rounding import rounded
 from cubie_kernels.errors import InputError
 
 FLOATS = {np.float32: (st.floats(width=32), 23), np.float64: (st.floats(), 52)}

@@ -19,15 +19,15 @@ from cubie_dask import (
     to_netcdf,
     verify_sweep,
 )
-from cubie_dask.driver import WHOLE, driving
-from cubie_dask.grid import Block
-from cubie_dask.patching import Patch, read_runs, save_patch
-from cubie_dask.policy import Task
-from cubie_dask.probing import probe_chunk
-from cubie_dask.retried import chosen_runs, retry_chunk
-from cubie_dask.rounds import Round, begin_round, changed_settings, chosen_statuses
-from cubie_dask.stopping import Stopping
-from cubie_dask.store import open_store
+from cubie_dask.execution.driver import WHOLE, driving
+from cubie_dask.execution.policy import Task
+from cubie_dask.execution.probing import probe_chunk
+from cubie_dask.execution.stopping import Stopping
+from cubie_dask.grids.grid import Block
+from cubie_dask.repairs.retried import chosen_runs, retry_chunk
+from cubie_dask.repairs.rounds import Round, begin_round, changed_settings, chosen_statuses
+from cubie_dask.stores.patching import Patch, read_runs, save_patch
+from cubie_dask.stores.store import open_store
 from cubie_kernels.status import Status
 
 HISTORY = ["first_status", "round"]

@@ -28,9 +28,9 @@ from cubie_dask import (
     to_netcdf,
     verify_sweep,
 )
-from cubie_dask.progress import ChunkFinished
-from cubie_dask.storage import open_storage
-from cubie_dask.store import open_store
+from cubie_dask.progress.events import ChunkFinished
+from cubie_dask.stores.storage import open_storage
+from cubie_dask.stores.store import open_store
 
 CHUNK_RUNS = 143
 
@@ -250,5 +250,5 @@ def test_a_maker_that_was_killed_is_taken_over(bucket, monkeypatch):
     with pytest.raises(StoreBusyError, match="is being made by"):
         storage.vacant()
     time.sleep(1.1)
-    monkeypatch.setattr("cubie_dask.remote._STALE_SECONDS", 0.5)
+    monkeypatch.setattr("cubie_dask.stores.remote._STALE_SECONDS", 0.5)
     assert lorenz_sweep(400).run(url, progress="none").complete

@@ -20,9 +20,9 @@ from sweep_models import assert_same_files
 
 from cubie_dask import slurm_cluster
 from cubie_dask.cli.sweep_file import read_sweep_file
-from cubie_dask.progress import ChunkFinished
-from cubie_dask.slurm import SlurmJob, slurm_script
-from cubie_dask.watching import Watcher
+from cubie_dask.clusters.slurm import SlurmJob, slurm_script
+from cubie_dask.progress.events import ChunkFinished
+from cubie_dask.progress.watching import Watcher
 
 pytestmark = pytest.mark.slow
 

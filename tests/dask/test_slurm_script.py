@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from cli_sweeps import LORENZ, cubie_dask, write
 
-from cubie_dask.slurm import SlurmJob, seconds_of, slurm_script
+from cubie_dask.clusters.slurm import SlurmJob, seconds_of, slurm_script
 from cubie_kernels.errors import InputError
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from sweep_models import LORENZ, lorenz_sweep
 
 from cubie_dask import Grid, Sweep, open_sweep
-from cubie_dask.accumulators import Extremes, Moments
-from cubie_dask.statistics import Histogram, Quantiles, ensemble_statistics
+from cubie_dask.analysis.accumulators import Extremes, Moments
+from cubie_dask.analysis.statistics import Histogram, Quantiles, ensemble_statistics
 from cubie_kernels import InputError, System, solve
 from cubie_kernels.status import Status
 

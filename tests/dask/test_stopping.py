@@ -12,8 +12,8 @@ import pytest
 from sweep_models import assert_same_files, lorenz_sweep
 
 from cubie_dask import SweepInterrupted, sweep_report
-from cubie_dask.progress import ChunkFinished, SweepStopping
-from cubie_dask.stopping import Stopping, check_max_time, heeding_signals, seconds_in
+from cubie_dask.execution.stopping import Stopping, check_max_time, heeding_signals, seconds_in
+from cubie_dask.progress.events import ChunkFinished, SweepStopping
 from cubie_kernels.errors import InputError
 
 
@@ -152,7 +152,7 @@ def test_two_signals_stop_at_once_and_a_doubled_one_does_not():
 
 CHILD = """
 import sys, time
-import cubie_dask.pieces as pieces
+import cubie_dask.execution.pieces as pieces
 from sweep_models import lorenz_sweep
 
 def tell(event):

@@ -10,8 +10,8 @@ import pytest
 import zarr
 
 from cubie_dask import StoreError
-from cubie_dask.remote import RemoteStorage
-from cubie_dask.storage import LocalStorage, open_storage
+from cubie_dask.stores.remote import RemoteStorage
+from cubie_dask.stores.storage import LocalStorage, open_storage
 
 
 def die_while_making(storage):
@@ -111,7 +111,7 @@ def test_what_a_dead_maker_left_is_taken_over(monkeypatch):
     storage = open_storage(f"memory://{uuid.uuid4().hex}/a.zarr")
     with pytest.raises(KeyError):
         die_while_making(storage)
-    monkeypatch.setattr("cubie_dask.remote._STALE_SECONDS", 0.0)
+    monkeypatch.setattr("cubie_dask.stores.remote._STALE_SECONDS", 0.0)
     assert storage.vacant()
     with storage.making() as store:
         zarr.create_group(store, attributes={"cubie_format": 0})

@@ -10,10 +10,10 @@ import zarr
 from sweep_models import LORENZ, lorenz_sweep
 
 from cubie_dask import Grid, StoreError, Sweep, open_sweep, sweep_report
-from cubie_dask.ledger import Ledger, Record
 from cubie_dask.recipe import Recipe
-from cubie_dask.storage import open_storage
-from cubie_dask.store import create_store, open_store
+from cubie_dask.stores.ledger import Ledger, Record
+from cubie_dask.stores.storage import open_storage
+from cubie_dask.stores.store import create_store, open_store
 from cubie_kernels import Status, System
 
 GRIDS = {

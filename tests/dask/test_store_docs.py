@@ -8,8 +8,8 @@ import pytest
 from sweep_models import LORENZ, lorenz_sweep
 
 from cubie_dask import Grid
-from cubie_dask.ledger import Record
-from cubie_dask.store import open_store
+from cubie_dask.stores.ledger import Record
+from cubie_dask.stores.store import open_store
 from cubie_kernels import Status
 
 TEXT = (Path(__file__).parents[2] / "docs" / "store.md").read_text(encoding="utf-8")

@@ -16,8 +16,8 @@ from cubie_dask import (
     open_sweep,
     sweep_report,
 )
-from cubie_dask.progress import ChunkFinished, SweepEnded, SweepStarted
-from cubie_dask.store import open_store
+from cubie_dask.progress.events import ChunkFinished, SweepEnded, SweepStarted
+from cubie_dask.stores.store import open_store
 from cubie_kernels import InputError, Status, System, solve
 
 VAN_DER_POL = System.from_equations(

@@ -30,7 +30,7 @@ def test_the_first_example_runs(tmp_path, monkeypatch, capsys):
 
 def test_events_and_names_on_the_page_exist():
     import cubie_dask
-    from cubie_dask import progress
+    from cubie_dask.progress import events as progress
 
     for name in ("SweepStarted", "ChunkFinished", "ChunkFailed", "SweepEnded"):
         assert f"`{name}`" in PAGE

@@ -18,10 +18,10 @@ from cubie_dask import (
     sweep_report,
     verify_sweep,
 )
-from cubie_dask.extending import extend_sweep
-from cubie_dask.retrying import retry_failed
-from cubie_dask.rounding import rounded
-from cubie_dask.store import open_store
+from cubie_dask.repairs.extending import extend_sweep
+from cubie_dask.repairs.retrying import retry_failed
+from cubie_dask.stores.rounding import rounded
+from cubie_dask.stores.store import open_store
 from cubie_kernels.errors import InputError
 
 CHUNK = 5

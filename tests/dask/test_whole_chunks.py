@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.codecs import BloscCodec
 
-from cubie_dask.whole_chunks import packing_of
+from cubie_dask.stores.whole_chunks import packing_of
 
 
 def files(folder):

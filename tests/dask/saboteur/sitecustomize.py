@@ -19,7 +19,7 @@ import sys
 import time
 
 _ORDERS = json.loads(os.environ.get("CUBIE_SABOTAGE", "{}"))
-_TARGETS = {"cubie_dask.grid", "cubie_dask.store", "cubie_dask.ledger"}
+_TARGETS = {"cubie_dask.grids.grid", "cubie_dask.stores.store", "cubie_dask.stores.ledger"}
 
 
 def wait(phase):

@@ -1,0 +1,1 @@
+"""Clusters to run sweeps on: started, found by their address, or asked of Slurm."""

@@ -1,0 +1,1 @@
+"""Chunks computed, in this process or by workers, whatever befalls them."""

@@ -1,0 +1,223 @@
+"""Chunks as tasks on any ``distributed`` cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from typing import Any
+
+from distributed import Client, KilledWorker, as_completed
+
+from cubie_dask.errors import ClusterError
+from cubie_dask.execution.batches import End, Work, do_tasks
+from cubie_dask.execution.launching import KernelThreads
+from cubie_dask.execution.policy import Attempt, Probed, Task
+from cubie_dask.execution.worker import run_chunk
+
+__all__ = ["DaskExecutor", "check_client", "cluster_size"]
+
+_TASKS_A_THREAD = 3
+_REFRESH_SECONDS = 2.0
+_PATIENCE_SECONDS = 60
+_WAIT_SECONDS = 1.0
+# What a task costs the scheduler and this process should be little beside what it computes.
+_TASK_SECONDS = 0.5
+_MOST_TOGETHER = 16
+_SEEN_CHUNKS = 64
+
+
+class DaskExecutor:
+    """Keeps a small window of chunks on a cluster, which follows workers as they come and go.
+
+    Tasks carry the store's URL and a few numbers; they write results themselves and return a
+    record. The kernel's threads are shared out so that the tasks of a machine use each core once;
+    workers may be unlike each other.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        The cluster.
+    url : str
+        The store, a path or URL that means the same on all workers.
+    run_id : str
+        Name of this pass over the sweep. It is part of each task's key, since a scheduler returns
+        what it has when it meets a key again.
+    threads : int, optional
+        Threads of the kernel in each task; by default shared out as said.
+    work : callable
+        What does a task in a worker; called as `run_chunk`.
+
+    Raises
+    ------
+    ClusterError
+        If the client is not connected, or no worker comes within a minute.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        url: str,
+        run_id: str,
+        threads: int | None = None,
+        work: Work = run_chunk,
+    ) -> None:
+        # Any: a client's methods are typed as if each might be a coroutine.
+        self._client: Any = client
+        self._url, self._run_id, self._work = url, run_id, work
+        self._new: list[Task] = []
+        self._tasks: dict[Any, tuple[Task, ...]] = {}
+        self._seconds: deque[float] = deque(maxlen=_SEEN_CHUNKS)
+        self._slots, self._seen = 1, float("-inf")
+        try:
+            client.wait_for_workers(1, timeout=_PATIENCE_SECONDS)
+        except TimeoutError as fault:
+            raise ClusterError(
+                f"No worker joined {client!r} within {_PATIENCE_SECONDS} s: start workers, then "
+                "run the sweep again."
+            ) from fault
+        self._threads = KernelThreads(client, threads)
+        self._threads.follow(self._client.nthreads())
+        self._ended = as_completed(loop=client.loop, with_results=True, raise_errors=False)
+
+    def slots(self) -> int:
+        """Return the chunks of three tasks for each thread of the workers there are now."""
+        now = time.monotonic()
+        if now - self._seen > _REFRESH_SECONDS:
+            self._seen = now
+            # A lost scheduler shows in the tasks. Without any worker one task waits for the next.
+            with contextlib.suppress(OSError):
+                nthreads = self._client.nthreads()
+                self._slots = max(1, _TASKS_A_THREAD * sum(nthreads.values()))
+                self._threads.keep_up(nthreads)
+        return self._slots * self._together()
+
+    def ahead(self) -> int:
+        """Return twice the chunks of a task: a worker may have one more task than it does."""
+        return 2 * self._together()
+
+    def submit(self, task: Task) -> None:
+        """Take a task, to be sent with others."""
+        self._new.append(task)
+
+    def wait(self) -> list[Attempt]:
+        """Wait for a task, for a second at most, and return all that ended, releasing them."""
+        self._send()
+        ended = self._ended
+        # As its own wait is, but for the limit.
+        with ended.thread_condition:
+            if not ended.thread_condition.wait_for(ended.has_ready, _WAIT_SECONDS):
+                return []
+        pairs = ended.next_batch(block=False)
+        return [attempt for pair in pairs for attempt in self._attempts(*pair)]
+
+    def _together(self) -> int:
+        """Return how many chunks make a task: one, unless they take a fraction of a second."""
+        if not self._seconds:
+            return 1
+        mean = sum(self._seconds) / len(self._seconds)
+        return max(1, min(_MOST_TOGETHER, int(_TASK_SECONDS / max(mean, 1e-6))))
+
+    def _send(self) -> None:
+        """Send what was taken: fresh chunks together, one in trouble by itself."""
+        fresh = [task for task in self._new if task.attempt == 1]
+        size = self._together()
+        parts = [tuple(fresh[at : at + size]) for at in range(0, len(fresh), size)]
+        parts += [(task,) for task in self._new if task.attempt > 1]
+        self._new.clear()
+        for part in parts:
+            future = self._client.submit(
+                do_tasks,
+                self._work,
+                self._url,
+                self._run_id,
+                part,
+                self._threads.least(),
+                key=(f"cubie-{self._run_id}", part[0].chunk, part[0].attempt),
+                pure=False,
+            )
+            self._tasks[future] = part
+            self._ended.add(future)
+
+    def _attempts(self, future: Any, result: Any) -> list[Attempt]:
+        tasks = self._tasks.pop(future, None)
+        if tasks is None:
+            return []  # They were dropped.
+        if future.status == "finished":
+            return [self._attempt(*pair) for pair in zip(tasks, result, strict=True)]
+        if future.status == "error":
+            error = result[1]
+            if isinstance(error, KilledWorker):
+                # The scheduler has begun the task anew for all of them but the last. Of several
+                # chunks it isn't known which was in hand: each is begun again by itself.
+                deaths = error.allowed_failures + 1 if len(tasks) == 1 else 0
+                return [Attempt(task, deaths=deaths) for task in tasks]
+            return [Attempt(task, error=error) for task in tasks]
+        if self._client.status == "running":
+            # Someone restarted the workers, or the last one that had the result is gone.
+            return [Attempt(task, deaths=1) for task in tasks]
+        error = ClusterError(
+            f"The cluster gave up {len(tasks)} chunks ({future.status}): its scheduler went away "
+            "or the client was closed. All finished chunks are kept: run the same sweep on "
+            "the same store, with a new client, to do the rest."
+        )
+        return [Attempt(task, error=error) for task in tasks]
+
+    def _attempt(self, task: Task, end: End) -> Attempt:
+        if isinstance(end, Probed):
+            return Attempt(task, probed=end)
+        if isinstance(end, Exception):
+            return Attempt(task, error=end)
+        self._seconds.append(end.compute_seconds)
+        return Attempt(task, record=end)
+
+    def drop(self) -> int:
+        """Take back the tasks that no worker has."""
+        count = len(self._new)
+        self._new.clear()
+        try:
+            begun = {key for keys in self._client.processing().values() for key in keys}
+        except OSError:
+            return count
+        waiting = [future for future in self._tasks if future.key not in begun]
+        for future in waiting:
+            count += len(self._tasks.pop(future))
+        if waiting:
+            self._client.cancel(waiting)
+        return count
+
+    def close(self) -> None:
+        """Take back the tasks that have not begun; those that run end by themselves."""
+        if self._tasks and self._client.status == "running":
+            self._client.cancel(list(self._tasks))
+        self._tasks.clear()
+
+
+def check_client(client: Any) -> Client:
+    """Return a connected, synchronous client.
+
+    Raises
+    ------
+    ClusterError
+        If it is anything else.
+    """
+    if not isinstance(client, Client):
+        raise ClusterError(
+            f"client must be a distributed.Client, or None to compute in this process, not "
+            f"{type(client).__name__}: Client(cluster) makes one from a cluster or an address."
+        )
+    if client.asynchronous:
+        raise ClusterError("client is asynchronous: make it with Client(…, asynchronous=False).")
+    if client.status != "running":
+        raise ClusterError(f"client is {client.status}: make a new one.")
+    return client
+
+
+def cluster_size(client: Client, threads: int | None = None) -> tuple[int, int]:
+    """Return how many tasks the workers run at once, and the least threads of a kernel."""
+    # Any: a client's methods are typed as if each might be a coroutine.
+    known: Any = client
+    nthreads = known.nthreads()
+    shares = KernelThreads(client, threads)
+    shares.follow(nthreads)
+    return sum(nthreads.values()), shares.least()

@@ -1,0 +1,1 @@
+"""How a sweep is cut into chunks, and what that costs."""

@@ -1,0 +1,1 @@
+"""What is done to finished stores: failed runs tried again, and points added."""
