@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from dask import config
 
 from cubie_dask.clusters.encryption import write_tls_files
+from cubie_dask.clusters.settings import SETTINGS
 from cubie_dask.errors import ClusterError
 from cubie_kernels.checks import count
 from cubie_kernels.errors import InputError
@@ -35,12 +36,6 @@ __all__ = ["connect", "cuda_cluster", "local_cluster", "slurm_cluster"]
 _PATIENCE_SECONDS = 30
 _KEEPING_SECONDS = 5.0
 _MOST_WORKERS = 4096
-# One task for each thread of a worker: a worker that dies takes no others with it. The scheduler
-# tells of each death, in place of beginning the task again by itself: all attempts are counted.
-_SETTINGS = {
-    "distributed.scheduler.worker-saturation": 1.0,
-    "distributed.scheduler.allowed-failures": 0,
-}
 
 
 @contextmanager
@@ -73,7 +68,7 @@ def local_cluster(
 
     workers = count("workers", workers, _MOST_WORKERS)
     options = _loopback(dashboard)
-    with config.set(_SETTINGS), _signals_blocked():
+    with config.set(_settings(dashboard)), _signals_blocked():
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -119,7 +114,7 @@ def cuda_cluster(
     options = _loopback(dashboard)
     chosen = None if devices is None else [count("devices", d + 1, 4096) - 1 for d in devices]
     try:
-        with config.set(_SETTINGS), _signals_blocked():
+        with config.set(_settings(dashboard)), _signals_blocked():
             cluster: Any = LocalCUDACluster(
                 CUDA_VISIBLE_DEVICES=chosen, threads_per_worker=1, **options
             )
@@ -184,7 +179,7 @@ def slurm_cluster(
         keys = Path(tempfile.mkdtemp(prefix="cubie-", dir=folder))
         stack.callback(shutil.rmtree, keys, ignore_errors=True)
         tls = write_tls_files(keys.resolve() / "tls")
-        stack.enter_context(config.set(_SETTINGS))
+        stack.enter_context(config.set(SETTINGS))
         cluster: Any = SLURMCluster(
             cores=1,
             processes=1,
@@ -279,6 +274,11 @@ def _kept(cluster: Any, workers: int) -> Iterator[None]:
     finally:
         over.set()
         keeper.join()
+
+
+def _settings(dashboard: bool) -> dict[str, float | bool]:
+    """Return the settings of a cluster, whose dashboard has a page of what threads do."""
+    return {**SETTINGS, "distributed.worker.profile.enabled": dashboard}
 
 
 def _loopback(dashboard: bool) -> dict[str, Any]:

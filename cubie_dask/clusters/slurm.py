@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from cubie_dask.clusters.settings import exports
 from cubie_kernels.checks import count
 from cubie_kernels.errors import InputError
 from cubie_kernels.version import __version__
@@ -157,7 +158,7 @@ def slurm_script(job: SlurmJob) -> str:
             "",
             *(f"{name}={shlex.quote(value)}" for name, value in values.items()),
             _BEGIN,
-            _ONE_JOB.replace("@STEP@", _step(job)) if job.array is None else _ARRAY,
+            _one_job(job) if job.array is None else _ARRAY,
             _END,
         ]
     )
@@ -190,6 +191,10 @@ def _directives(job: SlurmJob, notice: int) -> Iterator[str]:
     yield "requeue"
     yield "open-mode=append"
     yield from job.directives
+
+
+def _one_job(job: SlurmJob) -> str:
+    return _ONE_JOB.replace("@STEP@", _step(job)).replace("@SETTINGS@", exports())
 
 
 def _step(job: SlurmJob) -> str:
@@ -257,8 +262,7 @@ trap stop EXIT
 # Who has no certificate of this folder is not let in.
 cubie tls "$folder/tls" || exit
 export python folder interface
-export DASK_DISTRIBUTED__SCHEDULER__WORKER_SATURATION=1.0
-export DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0
+@SETTINGS@
 export DASK_LOGGING__DISTRIBUTED=warning
 part='
     if [ -n "$interface" ]; then

@@ -10,6 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import dask.config
 import pytest
 from cli_sweeps import LORENZ, command, cubie_dask, environment, write
 from distributed import Client, Security
@@ -78,12 +79,22 @@ def test_a_local_cluster_listens_on_loopback_alone(tmp_path):
             lambda dask_scheduler: dask_scheduler.WORKER_SATURATION
         )
         assert saturation == 1.0
+        assert set(client.run(_profiled).values()) == {True}
         limits = {info["memory_limit"] for info in client.scheduler_info()["workers"].values()}
         assert len(limits) == 1
         sweep = lorenz_sweep(200)
         report = sweep.run(tmp_path / "a", client, progress="none")
         assert report.complete
     assert listening(os.getpid()) <= before
+
+
+def test_threads_are_not_looked_at_for_nobody():
+    with local_cluster(1) as client:
+        assert client.run(_profiled).popitem()[1] is False
+
+
+def _profiled():
+    return dask.config.get("distributed.worker.profile.enabled")
 
 
 @pytest.mark.parametrize("workers", [0, -1, 1.5, "2"])
