@@ -53,11 +53,14 @@ class Timing:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure to reach: its value by best and median times and by processor time; its aim."""
+    """One figure to reach: its value by best and median times and by processor time; its aim.
+
+    A figure that is no time has but the first value.
+    """
 
     what: str
     best: float
-    median: float
+    median: float | None
     cores: float | None
     aim: float | None = None
     at_least: bool = True
@@ -83,7 +86,7 @@ class Figure:
             self.what,
             aim,
             f"{self.best:.3g} {self.unit}",
-            f"{self.median:.3g} {self.unit}",
+            "" if self.median is None else f"{self.median:.3g} {self.unit}",
             "" if self.cores is None else f"{self.cores:.3g} {self.unit}",
             self.verdict,
         )

@@ -60,8 +60,28 @@ _HEYOKA_FOR = {VAN_DER_POL.name: (100.0, 1.0, 1e-2)}
 
 
 PEERS = ("LSODA", "heyoka")
-Points = dict[tuple[str, float], Point]
+MOST_BEYOND = 10.0
+"""What an achieved error may be of the tolerance asked for."""
+
+Key = tuple[str, float]
+Points = dict[Key, Point]
 Speed = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Achieved:
+    """Errors of the reference runs, both (runs,).
+
+    Attributes
+    ----------
+    errors
+        Relative ones, by which speeds are compared.
+    beyond
+        Errors over the tolerance asked for.
+    """
+
+    errors: np.ndarray
+    beyond: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -83,7 +103,7 @@ class Contender:
     call: Callable[[], Any]
 
     @property
-    def key(self) -> tuple[str, float]:
+    def key(self) -> Key:
         return self.name, self.scale
 
 
@@ -183,48 +203,48 @@ def _contenders(problem: StiffProblem, settings: Settings) -> tuple[list[Contend
     return contenders, notes
 
 
-def _errors(
+def _achieved(
     problem: StiffProblem, contenders: list[Contender]
-) -> tuple[dict[tuple[str, float], np.ndarray], list[str]]:
-    """Errors of the reference runs, (runs,), by contender; and which ones failed."""
+) -> tuple[dict[Key, Achieved], list[str]]:
+    """Errors of the reference runs by contender, and which ones failed."""
     exact = reference(problem)
-    errors, failed = {}, []
+    achieved, failed = {}, []
     for contender in contenders:
         try:
-            found = problem.errors(contender.ends(), exact)
+            ends = contender.ends()
         except WrongResultError:
-            found = np.full(REFERENCE_RUNS, np.nan)
-        if np.isfinite(found).all():
-            errors[contender.key] = found
+            ends = np.full_like(exact, np.nan)
+        if np.isfinite(ends).all():
+            achieved[contender.key] = Achieved(
+                problem.errors(ends, exact), problem.beyond(ends, exact, contender.scale)
+            )
         else:
             failed.append(f"{contender.name} at {problem.rtol * contender.scale:.0e}")
     notes = [f"**Some runs failed, left out: {', '.join(failed)}.**"] if failed else []
-    return errors, notes
+    return achieved, notes
 
 
 def stiff_precision(problem: StiffProblem, settings: Settings, folder: Path) -> Table:
     """Time of 10,000 runs against their achieved error, for all methods and the peers."""
     contenders, notes = _contenders(problem, settings)
-    errors, failures = _errors(problem, contenders)
-    contenders = [contender for contender in contenders if contender.key in errors]
+    achieved, failures = _achieved(problem, contenders)
+    contenders = [contender for contender in contenders if contender.key in achieved]
     times, results = interleave({c.key: c.call for c in contenders}, settings.rounds)
 
     def points(size: Callable[[np.ndarray], np.floating]) -> Points:
-        return {c.key: Point(float(size(errors[c.key])), c.runs, times[c.key]) for c in contenders}
+        return {
+            c.key: Point(float(size(achieved[c.key].errors)), c.runs, times[c.key])
+            for c in contenders
+        }
 
     medians = points(np.median)
     if not settings.quick:
-        draw(
-            _curves(medians),
-            f"{problem.title}: work and precision",
-            folder / picture(problem),
-            peers=PEERS,
-        )
+        draw(_curves(medians), problem.title, folder / picture(problem), peers=PEERS)
     return Table(
         problem.title,
         HEADER,
-        [_row(problem, c, errors[c.key], times[c.key], results[c.key]) for c in contenders],
-        _figures(problem, medians),
+        [_row(problem, c, achieved[c.key], times[c.key], results[c.key]) for c in contenders],
+        [*_figures(problem, medians), _tolerance_figure(problem, achieved)],
         [
             *notes,
             *failures,
@@ -240,7 +260,8 @@ HEADER = (
     "rtol",
     "median error",
     "largest error",
-    "median error / rtol",
+    "median error / tolerance",
+    "largest error / tolerance",
     "steps/run",
     "runs",
     "best s",
@@ -251,15 +272,16 @@ HEADER = (
 
 
 def _row(
-    problem: StiffProblem, contender: Contender, errors: np.ndarray, times: Timing, result: Any
+    problem: StiffProblem, contender: Contender, achieved: Achieved, times: Timing, result: Any
 ) -> list[str]:
-    rtol = problem.rtol * contender.scale
+    errors, beyond = achieved.errors, achieved.beyond
     return [
         contender.name,
-        f"{rtol:.0e}",
+        f"{problem.rtol * contender.scale:.0e}",
         f"{np.median(errors):.1e}",
         f"{errors.max():.1e}",
-        f"{np.median(errors) / rtol:.2g}",
+        f"{np.median(beyond):.2g}",
+        f"{beyond.max():.2g}",
         "" if isinstance(result, np.ndarray) else f"{attempted(result):.0f}",
         f"{contender.runs:,}",
         f"{times.best:.4f}",
@@ -304,3 +326,23 @@ def _figures(problem: StiffProblem, points: Points) -> list[Figure]:
         for peer, error, method, speed in _against_peers(points)
         if _AIMED[0] <= error <= _AIMED[1]
     ]
+
+
+def _tolerance_figure(problem: StiffProblem, achieved: dict[Key, Achieved]) -> Figure:
+    """The largest of our methods' median errors over the tolerance asked for."""
+    medians = {
+        key: float(np.median(found.beyond))
+        for key, found in achieved.items()
+        if key[0] not in PEERS
+    }
+    (name, scale), most = max(medians.items(), key=lambda item: item[1])
+    what = problem.title.partition(",")[0]
+    return Figure(
+        f"{what}, error over the tolerance asked for, most of all methods: {name} at "
+        f"{problem.rtol * scale:.0e}",
+        most,
+        None,
+        None,
+        MOST_BEYOND,
+        at_least=False,
+    )

@@ -78,6 +78,14 @@ class StiffProblem:
             return (apart / size).max(1)
         return apart.max(1) / size.max(1)
 
+    def beyond(self, found: np.ndarray, exact: np.ndarray, scale: float = 1.0) -> np.ndarray:
+        """Error of each end state over the tolerance asked for, the result (runs,).
+
+        The largest ``|error| / (atol + rtol*|y|)`` of a component, with tolerances times `scale`.
+        """
+        tolerance = scale * (np.array(self.atol) + self.rtol * np.abs(exact))
+        return (np.abs(found - exact) / tolerance).max(1)
+
 
 def _spread(runs: int, dimensions: int) -> np.ndarray:
     """Low-discrepancy points of the unit cube, (runs, dimensions): M. Roberts' R sequence.

@@ -18,7 +18,7 @@ _LOG2_UNSOLVED = -1.0
 
 
 # What is allowed of the tolerance's power, for methods with a power of more than 1.
-_PART_OF_POWER = 8.0
+_PART_OF_POWER = 6.0
 
 
 def abi_constants() -> dict[str, Any]:

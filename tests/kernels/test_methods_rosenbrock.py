@@ -10,6 +10,7 @@ from method_list import ROSENBROCK, TABLEAUS, UNREDUCED, W_ORDERS
 from order_conditions import MISSED, THETAS, Tree, density, trees
 
 from cubie_kernels.errors import TableauError
+from cubie_kernels.kernels.rosenbrock import rosenbrock_constants
 
 STIFFLY_ACCURATE = ("rodas3", "ros34pw2", "rodas4", "rodas42", "rodas4p", "rodas5", "rodas5p")
 
@@ -91,6 +92,12 @@ class TestConditions:
         for order in range(1, tableau.embedded_order + 1):
             assert weights.residual(b, order) < rounding(tableau), order
         assert weights.residual(b, tableau.embedded_order + 1) > MISSED
+
+    def test_factor_of_the_estimate(self, name):
+        tableau = TABLEAUS[name]
+        assert tableau.error_factor == (2.0 if name == "rodas42" else 1.0)
+        constants = rosenbrock_constants(tableau, 1, timed=False, mass=False)
+        assert constants["ERROR"] == tuple(tableau.error_factor * e for e in tableau.e)
 
     def test_dense_order(self, name):
         tableau = TABLEAUS[name]

@@ -92,6 +92,8 @@ RODAS42 = RosenbrockTableau(
     w_order=1,
     embedded_order=3,
     e=(0.0, 0.0, 0.0, 0.0, 0.0, 1.0),
+    # Measured: where HIRES is smooth the estimate passes through 0, and steps settle there.
+    error_factor=2.0,
     dense=RosenbrockDense(
         order=3,
         bend=(

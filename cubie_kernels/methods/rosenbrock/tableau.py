@@ -88,6 +88,8 @@ class RosenbrockTableau:
         Order of the embedded weights ``m - e``.
     e : tuple of float, shape (stages,), optional
         Weights of the error estimate.
+    error_factor : float, default 1
+        What the estimate is multiplied by, if it is known to say too little.
     dense : RosenbrockDense, optional
         The method's own continuous extension. Without one, the cubic Hermite polynomial through
         both ends of the step is used.
@@ -114,6 +116,7 @@ class RosenbrockTableau:
     reference: str
     embedded_order: int | None = None
     e: Row | None = None
+    error_factor: float = 1.0
     dense: RosenbrockDense | None = None
     aliases: tuple[str, ...] = field(default=(), compare=False)
     family: str = field(default="rosenbrock", init=False)
