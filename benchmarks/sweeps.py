@@ -41,7 +41,7 @@ RESULT = HERE / "results" / "sweeps.md"
 def sections(settings: Settings, is_long: bool) -> dict[str, Callable[[Path], Table]]:
     """Sections by name, each a function of a folder for stores."""
     quick = settings.quick
-    many, timed = (200, 60) if quick else (20_000, 20_000 if is_long else 4_000)
+    many, timed = (200, 60) if quick else (20_000, 20_000 if is_long else 800)
     return {
         "lorenz": lambda folder: large_sweep(settings, folder),
         "write": lambda folder: store_writes(settings, folder),
