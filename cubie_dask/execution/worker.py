@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache, partial
-
-import numpy as np
 
 from cubie_dask.execution.pieces import integrate
 from cubie_dask.execution.policy import Probed, Task
 from cubie_dask.grids.grid import Block, SampleGrid
-from cubie_dask.stores.ledger import Record
+from cubie_dask.stores.ledger import Record, record_of
 from cubie_dask.stores.store import SweepStore, open_store
 from cubie_dask.stores.versioned import Pending, forked
 from cubie_kernels.run.batch import Column, Outcome
-from cubie_kernels.status import Status
-from cubie_kernels.version import __version__
 
 __all__ = ["Computed", "compute_chunk", "run_chunk", "write_chunk"]
 
@@ -77,34 +70,21 @@ def write_chunk(store: SweepStore, computed: Computed, attempt: int = 1) -> Reco
     target, session = forked(store)
     size, checksum = target.write(computed.block, computed.columns, computed.outcome)
     outcome = computed.outcome
-    counts = np.bincount(outcome.status, minlength=len(Status))
-    record = Record(
-        chunk=computed.chunk,
-        runs=computed.block.runs,
-        statuses={status.name: int(counts[status]) for status in Status if counts[status]},
-        steps=int(outcome.accepted.sum(dtype=np.int64) + outcome.rejected.sum(dtype=np.int64)),
-        compute_seconds=round(computed.seconds, 6),
-        write_seconds=round(time.perf_counter() - start, 6),
+    record = record_of(
+        computed.chunk,
+        outcome.status,
+        store.recipe.solver.target,
+        steps=(outcome.accepted, outcome.rejected),
+        compute_seconds=computed.seconds,
+        write_seconds=time.perf_counter() - start,
+        attempt=attempt,
         bytes=size,
         crc32=checksum,
-        attempt=attempt,
-        worker=f"{socket.gethostname()}:{os.getpid()}",
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        version=__version__,
-        device=_device_of(store.recipe.solver.target),
     )
     if session is not None:
         return Pending.of(record, session)
     store.ledger.write(record)
     return record
-
-
-@lru_cache(maxsize=4)
-def _device_of(target: str) -> str:
-    """Return the target of a kernel and the processor that it runs on here."""
-    from cubie_kernels.build.cpu import host
-
-    return f"{target} {host().cpu}"
 
 
 def run_chunk(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -18,14 +15,12 @@ from cubie_dask.grids.grid import Block, ZipGrid
 from cubie_dask.recipe import Recipe
 from cubie_dask.repairs.rounds import Round
 from cubie_dask.stores.labelled import results
-from cubie_dask.stores.ledger import Record
+from cubie_dask.stores.ledger import Record, record_of
 from cubie_dask.stores.patching import Patch, apply_patch, check_intact, read_runs, save_patch
 from cubie_dask.stores.store import SweepStore
 from cubie_kernels.labels import run_records
 from cubie_kernels.run.batch import Outcome
 from cubie_kernels.solver import Solver
-from cubie_kernels.status import Status
-from cubie_kernels.version import __version__
 
 __all__ = ["chosen_runs", "retry_chunk", "retry_recipe"]
 
@@ -63,7 +58,15 @@ def retry_chunk(
     apply_patch(store, chunk)
     runs = chosen_runs(store, begun, chunk)
     if not runs.size:
-        return _told(task, np.zeros(0, np.uint8), 0, 0.0, 0.0)
+        return record_of(
+            chunk,
+            np.zeros(0, np.uint8),
+            solver.target,
+            steps=(),
+            compute_seconds=0.0,
+            write_seconds=0.0,
+            attempt=task.attempt,
+        )
     check_intact(store, chunk)
     start = time.perf_counter()
     whole = Block((0,), (len(runs),))
@@ -82,8 +85,15 @@ def retry_chunk(
     start = time.perf_counter()
     save_patch(store, Patch(chunk, begun.number, seconds, runs, history | values))
     apply_patch(store, chunk)
-    steps = int(outcome.accepted.sum(dtype=np.int64) + outcome.rejected.sum(dtype=np.int64))
-    return _told(task, outcome.status, steps, seconds, time.perf_counter() - start)
+    return record_of(
+        chunk,
+        outcome.status,
+        solver.target,
+        steps=(outcome.accepted, outcome.rejected),
+        compute_seconds=seconds,
+        write_seconds=time.perf_counter() - start,
+        attempt=task.attempt,
+    )
 
 
 def chosen_runs(store: SweepStore, begun: Round, chunk: int) -> NDArray[np.int64]:
@@ -111,23 +121,3 @@ def _completed(outcome: Outcome, kind: str, done_by: str) -> Outcome:
         if getattr(outcome, record.field) is None
     }
     return replace(outcome, **missing)
-
-
-def _told(
-    task: Task, status: NDArray[np.uint8], steps: int, seconds: float, write_seconds: float
-) -> Record:
-    counts = np.bincount(status, minlength=len(Status))
-    return Record(
-        chunk=task.chunk,
-        runs=len(status),
-        statuses={one.name: int(counts[one]) for one in Status if counts[one]},
-        steps=steps,
-        compute_seconds=seconds,
-        write_seconds=write_seconds,
-        bytes=0,
-        crc32=0,
-        attempt=task.attempt,
-        worker=f"{socket.gethostname()}:{os.getpid()}",
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        version=__version__,
-    )

@@ -8,15 +8,24 @@ its chunk along each dimension, ``3-0-5.json``, which stays when a dimension is 
 from __future__ import annotations
 
 import json
+import os
+import socket
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cubie_dask.errors import StoreError
 from cubie_dask.stores.storage import Storage
+from cubie_kernels.status import Status
+from cubie_kernels.version import __version__
 
-__all__ = ["Ledger", "Record"]
+__all__ = ["Ledger", "Record", "record_of"]
 
 _CHECK = b',"check":'
 
@@ -50,7 +59,8 @@ class Record:
     version : str
         Version of this package.
     device : str
-        What computed it: the target of the kernel and the processor.
+        What computed it: the target of the kernel and the processor. A retry of some of its runs
+        leaves this as it is, and sets `worker`, `finished` and `version` anew.
     round : int
         The last round of `retry_failed` that replaced results of some of its runs; 0 for none.
     """
@@ -69,6 +79,59 @@ class Record:
     version: str
     device: str = ""
     round: int = 0
+
+
+def record_of(
+    chunk: int,
+    status: NDArray[np.uint8],
+    target: str,
+    *,
+    steps: Sequence[NDArray[np.int32]],
+    compute_seconds: float,
+    write_seconds: float,
+    attempt: int,
+    bytes: int = 0,
+    crc32: int = 0,
+) -> Record:
+    """Return the record of what this process has finished just now.
+
+    Parameters
+    ----------
+    chunk : int
+        Number of the chunk.
+    status : ndarray of uint8, shape (R,)
+        How its runs ended.
+    target : str
+        Target of the kernel that computed them.
+    steps : sequence of ndarray of int32, shape (R,)
+        Numbers of their steps: accepted ones, rejected ones.
+    compute_seconds, write_seconds, attempt, bytes, crc32
+        As in `Record`.
+    """
+    counts = np.bincount(status, minlength=len(Status))
+    return Record(
+        chunk=chunk,
+        runs=len(status),
+        statuses={one.name: int(counts[one]) for one in Status if counts[one]},
+        steps=sum(int(numbers.sum(dtype=np.int64)) for numbers in steps),
+        compute_seconds=round(compute_seconds, 6),
+        write_seconds=round(write_seconds, 6),
+        bytes=bytes,
+        crc32=crc32,
+        attempt=attempt,
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+        device=_device_of(target),
+    )
+
+
+@lru_cache(maxsize=4)
+def _device_of(target: str) -> str:
+    """Return the target of a kernel and the processor that it runs on here."""
+    from cubie_kernels.build.cpu import host
+
+    return f"{target} {host().cpu}"
 
 
 _FIELDS = frozenset(field.name for field in fields(Record))

@@ -7,14 +7,11 @@ Whoever finds the patch carries it out from the start, to the same end, and then
 from __future__ import annotations
 
 import io
-import os
-import socket
 import time
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -22,10 +19,8 @@ from numpy.typing import NDArray
 
 from cubie_dask.errors import StoreError
 from cubie_dask.grids.grid import Block
-from cubie_dask.stores.ledger import Record
+from cubie_dask.stores.ledger import Record, record_of
 from cubie_dask.stores.store import SweepStore
-from cubie_kernels.status import Status
-from cubie_kernels.version import __version__
 
 __all__ = [
     "Patch",
@@ -113,7 +108,7 @@ def apply_patch(store: SweepStore, chunk: int) -> bool:
     for name in patch.values:
         if name not in store.written:
             _write(store, name, block, _patched(store, name, block, patch))
-    size, checksum, steps, counts = 0, 0, 0, np.zeros(0, np.int64)
+    size, checksum, status, steps = 0, 0, np.zeros(0, np.uint8), list[NDArray[Any]]()
     for name in store.written:
         values = _patched(store, name, block, patch)
         if name in patch.values:
@@ -121,22 +116,21 @@ def apply_patch(store: SweepStore, chunk: int) -> bool:
         size += values.nbytes
         checksum = zlib.crc32(values.data, checksum)
         if name == names["status"]:
-            counts = np.bincount(values, minlength=len(Status))
+            status = values
         elif name in counted:
-            steps += int(values.sum(dtype=np.int64))
-    record = replace(
-        old,
-        statuses={one.name: int(counts[one]) for one in Status if counts[one]},
+            steps.append(values)
+    made = record_of(
+        chunk,
+        status,
+        store.recipe.solver.target,
         steps=steps,
-        compute_seconds=round(old.compute_seconds + patch.seconds, 6),
-        write_seconds=round(old.write_seconds + time.perf_counter() - start, 6),
+        compute_seconds=old.compute_seconds + patch.seconds,
+        write_seconds=old.write_seconds + time.perf_counter() - start,
+        attempt=old.attempt,
         bytes=size,
         crc32=checksum,
-        worker=f"{socket.gethostname()}:{os.getpid()}",
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        version=__version__,
-        round=max(old.round, patch.number),
     )
+    record = replace(made, device=old.device, round=max(old.round, patch.number))
     store.ledger.write(record)
     store.storage.delete(_name(store, chunk))
     return True

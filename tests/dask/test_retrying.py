@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,7 @@ from cubie_dask.stores.patching import pending_patches
 from cubie_dask.stores.store import open_store
 from cubie_kernels import InputError, System
 from cubie_kernels.status import Status
+from cubie_kernels.version import __version__
 
 HISTORY = ["first_status", "round"]
 
@@ -73,6 +76,24 @@ def test_retried_runs_are_those_of_a_sweep_with_the_new_settings(failed, stores)
     # The sweep is the same one, and complete.
     assert failing_sweep().run(failed, progress="none").complete
     xr.testing.assert_identical(open_sweep(failed).load(), after)
+
+
+def test_records_tell_who_replaced_runs_and_keep_what_computed_the_chunk(failed):
+    store = open_store(failed)
+    for one in store.records():
+        store.ledger.write(replace(one, device="cpu old", worker="old:1", version="0"))
+    events = []
+    retry_failed(failed, max_steps=10_000, progress=events.append)
+    retried = [event.record for event in events if isinstance(event, ChunkFinished)]
+    assert retried
+    assert all(one.device.startswith("cpu ") and one.device != "cpu old" for one in retried)
+    patched = [one for one in store.records() if one.round]
+    assert [one.chunk for one in patched] == [one.chunk for one in retried]
+    for one in patched:
+        assert (one.device, one.attempt) == ("cpu old", 1)
+        assert one.worker == f"{socket.gethostname()}:{os.getpid()}"
+        assert one.version == __version__
+        assert one.runs == sum(one.statuses.values())
 
 
 def test_rounds_are_kept_in_their_order(failed):
