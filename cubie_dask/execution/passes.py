@@ -94,8 +94,7 @@ def run_pass(
         if todo or patched:
             folder = opened.recipe.names["status"]
             stack.enter_context(driving(opened.storage, f"{folder}/drivers", share, stopping))
-            listener = _both(listener, StoreProgress(opened.storage, folder, share))
-            listener = _both(listener, troubles)
+            listener = _all_of(listener, StoreProgress(opened.storage, folder, share), troubles)
         stack.enter_context(heeding_signals(stopping))
         listener(started)
         try:
@@ -140,10 +139,10 @@ def _executor_for(client: Client | None, threads: int | None) -> Callable[[Sweep
     return lambda opened: DaskExecutor(checked, opened.storage.url, uuid.uuid4().hex[:12], threads)
 
 
-def _both(first: Listener, second: Listener) -> Listener:
+def _all_of(*listeners: Listener) -> Listener:
     def tell(event: Event) -> None:
-        first(event)
-        second(event)
+        for listener in listeners:
+            listener(event)
 
     return tell
 
