@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter, deque
 
 import pytest
@@ -201,6 +202,10 @@ def test_lines_have_no_carriage_returns_and_keep_their_interval():
 
 def test_the_bar_on_a_terminal():
     master, terminal = os.openpty()
+    parts = []
+    # The terminal hands on what is written bit by bit.
+    reader = threading.Thread(target=lambda: parts.extend(iter(lambda: all_shown(master), b"")))
+    reader.start()
     with os.fdopen(terminal, "w") as stream:
         assert stream.isatty()
         bar = Bar(stream)
@@ -209,13 +214,22 @@ def test_the_bar_on_a_terminal():
             bar(ChunkFinished(record(chunk)))
         bar(ChunkFailed(2, 1, "RuntimeError('[x]')", True, "it is begun again"))
         bar(SweepEnded(True, 5.0))
-        stream.flush()
-        shown = os.read(master, 1 << 16).decode()
+    reader.join()
     os.close(master)
+    shown = b"".join(parts).decode()
     assert "30 of 30 runs (100.0%)" in shown
     assert "RuntimeError('[x]')" in shown
     assert shown.rstrip().endswith("sweep complete after 5.0 s")
     assert "\r" in shown
+
+
+def all_shown(master):
+    """Return more of what a terminal shows; nothing once it is closed and all was read."""
+    try:
+        return os.read(master, 1 << 16)
+    except OSError as error:
+        assert error.errno == errno.EIO
+        return b""
 
 
 def test_progress_choices(monkeypatch):
