@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ensembles_timing import Timing
@@ -76,23 +77,63 @@ def draw(curves: Mapping[str, Curve], title: str, path: Path, *, peers: Sequence
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7.0, 4.6), layout="constrained")
-    greys = iter(("black", "dimgrey", "darkgrey"))
-    for name, curve in curves.items():
-        style = {"color": next(greys), "linewidth": 2.2} if name in peers else {}
-        axes.plot(
-            10.0**curve.errors, 10.0 ** -curve.seconds[0], "o-", markersize=4, label=name, **style
-        )
+    figure, axes = plt.subplots(figsize=(9.6, 5.4), layout="constrained")
+    for name, style in _styles(list(curves), peers).items():
+        curve = curves[name]
+        axes.plot(10.0**curve.errors, 10.0 ** -curve.seconds[0], label=name, **style)
     axes.set(
         xscale="log",
         yscale="log",
-        xlabel="achieved relative error at the end (median of 100 runs)",
-        ylabel="runs per second",
-        title=title,
+        xlabel="relative error at the end, without unit (median of 100 runs)",
+        ylabel="speed in runs/s (best round)",
     )
+    figure.suptitle(title)
     axes.invert_xaxis()
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize="small")
+    axes.grid(alpha=0.35)
+    axes.grid(alpha=0.15, which="minor")
+    figure.legend(loc="outside right center", frameon=False, handlelength=3.2)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+_COLOURS = {"erk": "Purples", "rosenbrock": "Blues", "dirk": "Oranges", "firk": "Greens"}
+_SHADES = (0.45, 0.95)
+_MARKERS = "osD^v*PX<>"
+_DASHED = 3
+_AUTO = {"color": "crimson", "marker": "d"}
+_PEERS = ({"color": "black", "marker": "s"}, {"color": "dimgrey", "marker": "D"})
+
+
+def _styles(names: Sequence[str], peers: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """How each curve is drawn.
+
+    A family has its colour, darker from method to method, and each of its methods another marker;
+    those of low order are dashed. In the order of the legend: families, then the others.
+    """
+    import matplotlib
+
+    from cubie_kernels.methods import get_method
+
+    families: dict[str, list[str]] = {}
+    others: dict[str, dict[str, Any]] = {}
+    blacks = iter(_PEERS)
+    for name in names:
+        if name == "auto":
+            others[name] = {**_AUTO, "linewidth": 1.4, "markersize": 6}
+        elif name in peers:
+            others[name] = {**next(blacks), "linewidth": 2.4, "markersize": 6}
+        else:
+            families.setdefault(get_method(name).family, []).append(name)
+    styles: dict[str, dict[str, Any]] = {}
+    for family, members in families.items():
+        shades = matplotlib.colormaps[_COLOURS[family]](np.linspace(*_SHADES, len(members)))
+        for name, shade, marker in zip(members, shades, _MARKERS, strict=False):
+            styles[name] = {
+                "color": shade,
+                "marker": marker,
+                "linestyle": "--" if get_method(name).order <= _DASHED else "-",
+                "linewidth": 1.4,
+                "markersize": 8 if marker == "*" else 5.5,
+            }
+    return styles | others

@@ -117,12 +117,7 @@ def work_precision(settings: Settings, folder: Path) -> Table:
         name: Curve.through([Point(errors[k], runs, times[k]) for k in points if k[0] == name])
         for name in ("heyoka", *METHODS)
     }
-    draw(
-        curves,
-        f"Lorenz, {runs:,} runs, t = 0 … 1: work and precision",
-        folder / PICTURE,
-        peers=["heyoka"],
-    )
+    draw(curves, title, folder / PICTURE, peers=["heyoka"])
     rows = [
         [
             key[0],
