@@ -10,13 +10,28 @@ import importlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import traceback
 from pathlib import Path
 
+from processes import SEES_TESTS
 from zarr.storage import LocalStore
 
 from cubie_dask.stores.storage import LocalStorage
+
+
+def killed_at_writes(module, template, folder, step):
+    """Do all of this in another process, and return the stores in their order."""
+    ended = subprocess.run(
+        [sys.executable, __file__, *map(str, (module, template, folder, step))],
+        env=os.environ | SEES_TESTS,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return sorted(folder.glob("*.zarr"))
 
 
 def main(module, template, folder, step):

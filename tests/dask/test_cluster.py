@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
+from processes import dask_workers
 from sweep_models import assert_same_files, lorenz_sweep
 
 from cubie_dask import ChangedSweepError, ClusterError, Grid, local_cluster
@@ -18,16 +19,7 @@ from cubie_dask.progress.events import ChunkFinished
 
 @pytest.fixture(scope="module")
 def client():
-    with (
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with dask_workers() as client:
         yield client
 
 

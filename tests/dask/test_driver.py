@@ -4,14 +4,13 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from itertools import combinations
 from pathlib import Path
 
 import pytest
+from processes import in_python
 from sweep_models import assert_same_files, lorenz_sweep
 
 from cubie_dask import StoreBusyError, SweepInterrupted, sweep_report
@@ -38,13 +37,7 @@ except StoreBusyError as error:
 
 
 def start(store, share=(0, 1)):
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(store), repr(share)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path))},
-        cwd=Path(__file__).parent,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    return in_python(CHILD, store, repr(share))
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,7 @@
 """Points that are added to the grid of a store, which then holds what one of full size does."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from killed_extension import OLD, RHO, SIGMA, small_sweep
 from killed_retry import failing_sweep
+from killed_writes import killed_at_writes
 from sweep_models import assert_same_results, lorenz_sweep
 
 from cubie_dask import (
@@ -195,17 +192,7 @@ def test_a_store_in_the_middle_is_opened_by_nobody_else(store):
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_kill_9_at_any_write_and_the_same_again(short, full, tmp_path, step):
-    here = Path(__file__).parent
-    told = ("killed_extension", short, tmp_path, step)
-    ended = subprocess.run(
-        [sys.executable, here / "killed_writes.py", *map(str, told)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [here, *sys.path]))},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert ended.returncode == 0, ended.stderr
-    made = sorted(tmp_path.glob("*.zarr"))
+    made = killed_at_writes("killed_extension", short, tmp_path, step)
     assert len(made) > 10 // step
     for store in made:
         assert sweep_report(store).plan.shape == (7, 5)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import xarray as xr
 from counting_grid import counted, integrated, processes
-from distributed import Client, LocalCluster
 from distributed.protocol import dumps, loads
+from processes import dask_workers
 from sweep_models import assert_same_results, lorenz_sweep
 
 from cubie_dask import Grid, open_sweep
@@ -28,16 +28,7 @@ PRODUCT = Grid.product(rho=np.linspace(1, 21, 7), sigma=np.linspace(8, 12, 11), 
 
 @pytest.fixture(scope="module")
 def client():
-    with (
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with dask_workers() as client:
         yield client
 
 

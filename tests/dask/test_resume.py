@@ -5,9 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from processes import SEES_TESTS, in_python, small_mounts
 from sweep_models import assert_same_files, assert_same_results, lorenz_sweep
 
 from cubie_dask import open_sweep, sweep_report
@@ -28,14 +28,7 @@ lorenz_sweep({chunk_runs}).run(sys.argv[1], progress=tell)
 
 
 def start_child(store):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path))}
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD.format(chunk_runs=CHUNK_RUNS), str(store)],
-        env=environment,
-        cwd=Path(__file__).parent,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    return in_python(CHILD.format(chunk_runs=CHUNK_RUNS), store)
 
 
 @pytest.fixture(scope="module")
@@ -146,18 +139,9 @@ PYTHON
 def test_a_full_disk_stops_the_sweep_and_it_can_be_resumed(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "roomy").mkdir()
-    unshared = ["unshare", "--user", "--map-root-user", "--mount"]
-    try:
-        allowed = subprocess.run([*unshared, "true"], capture_output=True).returncode == 0
-    except FileNotFoundError:
-        allowed = False
-    if not allowed:
-        pytest.skip("this machine lets nobody mount a small file system")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path))}
     ended = subprocess.run(
-        [*unshared, "bash", "-c", FULL_DISK, "bash", sys.executable, str(tmp_path / "full")],
-        env=environment,
-        cwd=Path(__file__).parent,
+        [*small_mounts(), "bash", "-c", FULL_DISK, "bash", sys.executable, str(tmp_path / "full")],
+        env=os.environ | SEES_TESTS,
         capture_output=True,
         text=True,
     )

@@ -4,14 +4,13 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 from killed_retry import FEW_STEPS, failing_sweep
+from killed_writes import killed_at_writes
 from sweep_models import assert_same_results
 
 from cubie_dask import (
@@ -236,17 +235,7 @@ def test_workers_of_a_cluster_do_the_same(failed, stores):
 
 @pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_kill_9_at_any_write_and_the_same_again(stores, tmp_path, step):
-    here = Path(__file__).parent
-    given = ("killed_retry", stores / "failed", tmp_path, step)
-    ended = subprocess.run(
-        [sys.executable, here / "killed_writes.py", *map(str, given)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [here, *sys.path]))},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert ended.returncode == 0, ended.stderr
-    made = sorted(tmp_path.glob("*.zarr"))
+    made = killed_at_writes("killed_retry", stores / "failed", tmp_path, step)
     assert len(made) > 20 // step
     quiet(tmp_path / f"{step}.zarr", max_steps=10_000)
     history = open_sweep(made[-1]).load()[HISTORY]

@@ -1,21 +1,18 @@
 """Sweeps in an object store: a real server, asked over HTTP by every process that takes part."""
 
 import json
-import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import fsspec
 import pytest
 from cli_sweeps import cubie_dask
-from distributed import Client, LocalCluster
+from processes import dask_workers, in_python
+from races import made_by
 from s3_server import SECRET, s3_server
 from sweep_models import assert_same_results, lorenz_sweep
 
@@ -87,20 +84,7 @@ def test_small_files(bucket):
 
 def test_one_of_many_makes_an_object(bucket):
     storage = open_storage(f"{bucket}/locks")
-    together, made = threading.Barrier(6), []
-
-    def make(number):
-        together.wait()
-        if storage.create("lock", b"%d" % number):
-            made.append(number)
-
-    threads = [threading.Thread(target=make, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(made) == 1
-    assert storage.read("lock") == b"%d" % made[0]
+    assert len(made_by(storage, "lock", 6)) == 1
 
 
 def test_the_bits_are_those_of_a_folder(finished, local, tmp_path):
@@ -180,14 +164,7 @@ def tasks_of(dask_scheduler):
 @pytest.mark.slow
 def test_killed_then_resumed_on_a_cluster(bucket, local):
     url = f"{bucket}/killed.zarr"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path))}
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD.format(chunk_runs=CHUNK_RUNS), url],
-        env=environment,
-        cwd=Path(__file__).parent,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    child = in_python(CHILD.format(chunk_runs=CHUNK_RUNS), url)
     for _ in range(3):
         assert child.stdout.readline().strip() in ("SweepStarted", "ChunkFinished")
     child.send_signal(signal.SIGKILL)
@@ -197,12 +174,7 @@ def test_killed_then_resumed_on_a_cluster(bucket, local):
     assert verify_sweep(url).whole
 
     events, sent = [], []
-    with (
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with dask_workers() as client:
 
         def tell(event):
             events.append(event)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from counting_grid import counted, integrated
-from distributed import Client, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import dask_workers
 from sweep_models import LORENZ, lorenz_sweep
 
 from cubie_dask import Grid, Sweep, open_sweep
@@ -180,16 +180,7 @@ def test_the_order_of_completion_changes_no_bit(tmp_path):
         others = [ensemble_statistics(open_sweep(tmp_path / "a"), ["y_0", "rho"], ALL)]
     with dask.config.set(scheduler="threads", num_workers=8):
         others += [ensemble_statistics(sweep, ["rho", "y_0"], ALL)]
-    with (
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=2,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with dask_workers(threads=2) as client:
         others += [ensemble_statistics(sweep, ["rho", "y_0"], ALL, client)]
     for other in others:
         assert set(other.variables) == set(first.variables)

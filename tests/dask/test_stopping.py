@@ -3,12 +3,11 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
+from processes import in_python
 from sweep_models import assert_same_files, lorenz_sweep
 
 from cubie_dask import SweepInterrupted, sweep_report
@@ -170,14 +169,7 @@ except KeyboardInterrupt as stop:
 
 
 def start(store, pause=0.0, kind="short"):
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(store), str(pause), kind],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path))},
-        cwd=Path(__file__).parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return in_python(CHILD, store, pause, kind, stderr=subprocess.PIPE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
