@@ -177,8 +177,39 @@ class Grid(ABC):
         return hash(tuple(self.identity().items()))
 
 
+class _ArrayGrid(Grid):
+    """A grid that is made of an array for each quantity."""
+
+    @abstractmethod
+    def _by_name(self) -> dict[str, Any]:
+        """Return the arrays by name."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The swept quantities, in the order given."""
+        return tuple(self._by_name())
+
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Return the least and the largest value of each quantity."""
+        return {name: (found.low, found.high) for name, found in self._surveys.items()}
+
+    def identity(self) -> dict[str, str]:
+        """Return the kind and each array's length, ends and hash."""
+        return {"kind": self.kind, "names": ", ".join(self.names)} | {
+            name: found.identity for name, found in self._surveys.items()
+        }
+
+    @cached_property
+    def _surveys(self) -> dict[str, Survey]:
+        return {name: survey(name, values) for name, values in self._by_name().items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the description without its arrays, for JSON."""
+        return {"kind": self.kind, "names": list(self.names)}
+
+
 @dataclass(frozen=True, eq=False)
-class ProductGrid(Grid):
+class ProductGrid(_ArrayGrid):
     """All combinations of some axes; see `Grid.product`."""
 
     axes: dict[str, Any]
@@ -195,11 +226,6 @@ class ProductGrid(Grid):
             )
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The swept quantities, in the order of the dimensions."""
-        return tuple(self.axes)
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """Number of values of each."""
         return tuple(values.shape[0] for values in self.axes.values())
@@ -214,27 +240,12 @@ class ProductGrid(Grid):
             found[name] = Column(values[part], stride)
         return found
 
-    def limits(self) -> dict[str, tuple[float, float]]:
-        """Return the least and the largest value of each quantity."""
-        return {name: (found.low, found.high) for name, found in self._surveys.items()}
-
-    def identity(self) -> dict[str, str]:
-        """Return the kind and each axis' length, ends and hash."""
-        return {"kind": self.kind, "names": ", ".join(self.names)} | {
-            name: found.identity for name, found in self._surveys.items()
-        }
-
-    @cached_property
-    def _surveys(self) -> dict[str, Survey]:
-        return {name: survey(name, values) for name, values in self.axes.items()}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the description without its arrays, for JSON."""
-        return {"kind": self.kind, "names": list(self.names)}
+    def _by_name(self) -> dict[str, Any]:
+        return self.axes
 
 
 @dataclass(frozen=True, eq=False)
-class ZipGrid(Grid):
+class ZipGrid(_ArrayGrid):
     """Values that belong together; see `Grid.zip`.
 
     The values may be anything that is sliced like an array, such as an array of a store.
@@ -254,11 +265,6 @@ class ZipGrid(Grid):
             )
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The swept quantities."""
-        return tuple(self.values)
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """Number of runs."""
         return (next(iter(self.values.values())).shape[0],)
@@ -268,23 +274,8 @@ class ZipGrid(Grid):
         (part,) = block.slices
         return {name: Column(np.asarray(values[part])) for name, values in self.values.items()}
 
-    def limits(self) -> dict[str, tuple[float, float]]:
-        """Return the least and the largest value of each quantity."""
-        return {name: (found.low, found.high) for name, found in self._surveys.items()}
-
-    def identity(self) -> dict[str, str]:
-        """Return the kind and each array's length, ends and hash."""
-        return {"kind": self.kind, "names": ", ".join(self.names)} | {
-            name: found.identity for name, found in self._surveys.items()
-        }
-
-    @cached_property
-    def _surveys(self) -> dict[str, Survey]:
-        return {name: survey(name, values) for name, values in self.values.items()}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the description without its arrays, for JSON."""
-        return {"kind": self.kind, "names": list(self.names)}
+    def _by_name(self) -> dict[str, Any]:
+        return self.values
 
 
 @dataclass(frozen=True, eq=False)
