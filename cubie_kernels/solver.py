@@ -198,7 +198,6 @@ class Solver:
             preconditioner=preconditioner,
             rtol=least,
             precision=precision,
-            saves=self.times is not None,
         )
         set_once(choices=chosen_methods(system, asked))
         one = self.choices[0].tableau.name

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from cubie_kernels.errors import InputError
 from cubie_kernels.kernels.controllers import Controller, get_controller
-from cubie_kernels.methods import Method, RosenbrockTableau, get_method, methods
+from cubie_kernels.methods import Method, get_method, methods
+from cubie_kernels.methods.increment_dense import ends_on_stage
 
 if TYPE_CHECKING:
     from cubie_kernels.build.linear_choice import LinearChoice
@@ -38,7 +39,6 @@ class MethodOptions:
     preconditioner: str | None
     rtol: float
     precision: str
-    saves: bool
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _chosen(system: System, name: str, options: MethodOptions) -> MethodChoice:
     if options.adaptive:
         _check_error_estimate(tableau)
     if system.mass is not None:
-        _check_mass(system, tableau, options.saves)
+        _check_mass(system, tableau)
     controller = options.controller
     if not isinstance(controller, Controller):
         default = DEFAULT_CONTROLLERS[tableau.family]
@@ -148,46 +148,25 @@ def _check_error_estimate(tableau: Method) -> None:
         )
 
 
-def _check_mass(system: System, tableau: Method, saves: bool) -> None:
-    """Raise unless a method can take the model's mass matrix, at saved times too."""
+def _check_mass(system: System, tableau: Method) -> None:
+    """Raise unless a method can take the model's mass matrix."""
     from cubie_kernels.model.mass import null_spaces
 
     singular = bool(null_spaces(len(system.states), system.mass).right)
     what = "algebraic equations" if singular else "a mass matrix"
 
     def fits(method: Method) -> bool:
-        return method.implicit and (not singular or _ends_on_stage(method))
+        return method.implicit and (not singular or ends_on_stage(method))
 
-    if not fits(tableau):
-        why = (
-            "ends its step off its last stage, where it doesn't hold"
-            if tableau.implicit
-            else "is explicit"
-        )
-    elif saves and not _interpolates_states(tableau):
-        why = "has no dense output for it: between the ends of a step it takes f for y'"
-    else:
+    if fits(tableau):
         return
-    tableaus = [get_method(info.name) for info in methods() if info.order > 2]
-    able = [
-        other.name
-        for other in tableaus
-        if fits(other) and (not saves or _interpolates_states(other))
-    ]
-    leave = ", or leave out the saves" if fits(tableau) else ""
+    why = (
+        "ends its step off its last stage, where it doesn't hold"
+        if tableau.implicit
+        else "is explicit"
+    )
+    able = [info.name for info in methods() if info.order > 2 and fits(get_method(info.name))]
     raise InputError(
         f"The model {system.name!r} has {what}, but {tableau.name!r} {why}: take "
-        f"{', '.join(map(repr, able[:-1]))} or {able[-1]!r}{leave}."
+        f"{', '.join(map(repr, able[:-1]))} or {able[-1]!r}."
     )
-
-
-def _interpolates_states(tableau: Method) -> bool:
-    """Tell whether the dense output is made of states, not of values of f."""
-    return tableau.family in ("firk", "rosenbrock") and tableau.dense is not None
-
-
-def _ends_on_stage(tableau: Method) -> bool:
-    """Tell whether a step of an implicit method ends on its last stage."""
-    if isinstance(tableau, RosenbrockTableau):
-        return tableau.stiffly_accurate
-    return tableau.implicit and tableau.a[-1] == tableau.b

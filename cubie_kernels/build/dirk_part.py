@@ -27,9 +27,9 @@ _SCRATCH = {
 def dirk_part(config: KernelConfig, tableau: Tableau, registry: BufferRegistry) -> tuple[Part, ...]:
     """Declare the scratch memory of a diagonally implicit step and return it and its solvers."""
     states, mass = len(config.system.states), config.system.mass
-    names = dirk.dirk_constants(tableau, states, mass is not None)
+    names = dirk.dirk_constants(tableau, states, mass is not None, config.saves)
     newton.declare_newton(registry, states, config.precision)
-    dirk.declare_dirk(registry, states, names["STAGES"], config.precision)
+    dirk.declare_dirk(registry, states, names["STAGES"], config.precision, names["KEPT"])
     names |= newton.newton_constants(
         config.precision, config.adaptive, dirk.growth_of_errors(tableau)
     )
@@ -40,5 +40,6 @@ def dirk_part(config: KernelConfig, tableau: Tableau, registry: BufferRegistry) 
     if config.saves:
         functions += [dirk.prepare_dense, dirk.dense_output]
     texts = () if mass is None else (Text(mass_source(states, mass), len(mass)),)
-    step = Part(names, tuple(functions), _SCRATCH, texts=texts)
+    scratch = _SCRATCH | ({"increments": "dirk_kept_increments"} if names["KEPT"] else {})
+    step = Part(names, tuple(functions), scratch, texts=texts)
     return (step, *linear_parts(config, registry))

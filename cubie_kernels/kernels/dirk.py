@@ -19,6 +19,7 @@ import numpy as np
 from cubie_kernels.buffers import BufferRegistry
 from cubie_kernels.kernels.newton import NEWTON
 from cubie_kernels.kernels.scratch import LOOP, STEP
+from cubie_kernels.methods.increment_dense import increment_dense
 from cubie_kernels.methods.tableau import Tableau
 
 __all__ = ["declare_dirk", "dirk_constants", "growth_of_errors"]
@@ -31,11 +32,14 @@ _MOST_WEIGHT = 6.0
 _MOST_OF_STIFF = 1.0
 
 
-def dirk_constants(tableau: Tableau, states: int, mass: bool) -> dict[str, Any]:
+def dirk_constants(
+    tableau: Tableau, states: int, mass: bool, saves: bool = False
+) -> dict[str, Any]:
     """Return the coefficients of a method, with the start of the step as an explicit first stage.
 
     The estimate of the error is passed through the step's matrix where it would grow with the
-    stiffness of the model, and where derivatives are not increments: with a mass matrix.
+    stiffness of the model, and where derivatives are not increments: with a mass matrix. There
+    values within a step are made of increments, which are kept for it.
     """
     a, b, c = _padded(tableau)
     error = tuple(tableau.error_factor * e for e in _weights(tableau.error, len(b)))
@@ -47,6 +51,8 @@ def dirk_constants(tableau: Tableau, states: int, mass: bool) -> dict[str, Any]:
     for i in range(1, stages):
         guess[i, :i] += gamma * _continued(c[:i], c[i])
     filtered = bool(error) and (mass or _unbounded(a, error))
+    kept = mass and saves
+    dense = increment_dense(tableau).nested if kept else _dense_columns(tableau, stages)
     return {
         "N": states,
         "STAGES": stages,
@@ -63,8 +69,9 @@ def dirk_constants(tableau: Tableau, states: int, mass: bool) -> dict[str, Any]:
         "WEIGHTS": () if last_is_end else tuple(map(float, b)),
         "ERROR": tuple(e / gamma for e in error) if filtered else error,
         "FILTERED": filtered,
-        "DENSE": _dense_columns(tableau, stages),
-        "DENSE_DEGREE": 0 if tableau.dense is None else len(tableau.dense.nested[0]),
+        "KEPT": kept,
+        "DENSE": dense,
+        "DENSE_DEGREE": len(dense),
     }
 
 
@@ -79,8 +86,12 @@ def growth_of_errors(tableau: Tableau) -> float:
     return float(np.abs(np.linalg.solve(a[own, own].T, b[own])).sum())
 
 
-def declare_dirk(registry: BufferRegistry, states: int, stages: int, precision: str) -> None:
+def declare_dirk(
+    registry: BufferRegistry, states: int, stages: int, precision: str, kept: bool = False
+) -> None:
     """Declare what a diagonally implicit step needs beside its solvers.
+
+    ``kept`` tells whether the increments of all stages are.
 
     Between steps the memory of Newton's iteration is free: what a step hands on lies there, where
     it can, but for the rate of convergence, with which the next iteration begins.
@@ -93,6 +104,8 @@ def declare_dirk(registry: BufferRegistry, states: int, stages: int, precision: 
         "dirk_stage_base": states,
         "dirk_newton_rate": 1,
     }
+    if kept:
+        buffers["dirk_kept_increments"] = (stages - 1) * states
     for name, size in buffers.items():
         registry.register(name, STEP, size, "local", precision=precision)
     for name, size in (("dirk_rhs_cache", 2 * states), ("dirk_increment_cache", states)):
@@ -201,6 +214,8 @@ def take_step(t, h, y, p, y_new, rtol, atol, active, k, between, *WORK):
             mass_product(d, residual)
             for i in range(N):
                 stages[s * N + i] = a * residual[i] - base[i]
+                if KEPT:
+                    increments[(s - 1) * N + i] = d[i]
         else:
             for i in range(N):
                 stages[s * N + i] = a * d[i] - base[i]
@@ -262,7 +277,15 @@ def dense_output(theta, h, y, y_new, k, result, *WORK):
     rest = 1.0 - theta
     for i in range(N):
         rise = step_increment[i]
-        if DENSE_DEGREE > 1:
+        if KEPT:
+            bend = real(0.0)
+            for degree in unroll(range(DENSE_DEGREE - 1, 0, -1)):
+                bend = bend + total(
+                    DENSE[degree][j] * increments[j * N + i] for j in range(STAGES - 1)
+                )
+                bend = (rest if degree % 2 else theta) * bend
+            result[i] = y[i] + theta * (rise + bend)
+        elif DENSE_DEGREE > 1:
             bend = total(DENSE[DENSE_DEGREE - 1][j] * stages[j * N + i] for j in range(STAGES))
             for degree in unroll(range(DENSE_DEGREE - 2, 0, -1)):
                 bend = bend * (theta if degree % 2 else rest) + total(

@@ -14,6 +14,7 @@ from typing import Any
 from cubie_kernels.buffers import BufferRegistry
 from cubie_kernels.kernels.scratch import LOOP, STEP
 from cubie_kernels.methods import Tableau
+from cubie_kernels.methods.increment_dense import increment_dense
 from cubie_kernels.methods.stage_polynomial import expansions, product
 
 __all__ = ["declare_firk", "firk_constants"]
@@ -45,8 +46,11 @@ def firk_constants(
     stages, t = tableau.stages, transform.t
     about_end, about_start = expansions(tableau.c)
     powers = range(1, len(about_end) + 1)
-    columns = () if dense is None else tuple(zip(*dense.nested, strict=True))
-    dense_rows = product(product(columns, transform.inverse), t)
+    if dense is not None:
+        columns = product(tuple(zip(*dense.nested, strict=True)), transform.inverse)
+    else:
+        columns = increment_dense(tableau).nested if mass else ()
+    dense_rows = product(columns, t)
     return {
         "N": states,
         "STAGES": stages,

@@ -10,6 +10,7 @@ from typing import Any
 
 from cubie_kernels.buffers import BufferRegistry
 from cubie_kernels.kernels.scratch import LOOP, STEP
+from cubie_kernels.methods.increment_dense import increment_dense
 from cubie_kernels.methods.rosenbrock import RosenbrockTableau
 
 __all__ = ["declare_rosenbrock", "rosenbrock_constants"]
@@ -28,6 +29,8 @@ def rosenbrock_constants(
         evaluated.append(first == s and s > 0)
         source.append(0 if first == 0 else 1)
     # Where an argument is that of the stage before and its increment, only this is added.
+    own = None if tableau.dense is None else tableau.dense.bend
+    dense = increment_dense(tableau).nested[1:] if mass and own is None else own
     rows = [row[:s] for s, row in enumerate(tableau.a)] + [tableau.m]
     chained = [
         s > 0 and evaluated[s - 1] and row == (*rows[s - 1], 1.0) and not mass
@@ -53,8 +56,8 @@ def rosenbrock_constants(
         "ARGUMENT": tableau.arguments,
         "MASS": mass,
         "TIMED": timed and any(tableau.gamma_sums),
-        "DENSE": () if tableau.dense is None else tableau.dense.bend,
-        "DENSE_DEGREE": 0 if tableau.dense is None else len(tableau.dense.bend),
+        "DENSE": dense or (),
+        "DENSE_DEGREE": len(dense or ()),
     }
 
 

@@ -39,6 +39,28 @@ def chirp(t, w, x=1.0, y=0.5):
     return np.stack([z.real, z.imag])
 
 
+# The same as CHIRP, its equations mixed.
+MIXED = System.from_equations(
+    """
+    c = 1 + w*t
+    dx = -2*c*y + 0.5*c*x
+    dy = 3*c*x - c*y
+    """,
+    states={"x": 1.0, "y": 0.5},
+    parameters={"w": 1.0},
+    mass={("x", "x"): 2.0, ("x", "y"): 0.5, ("y", "x"): 1.0, ("y", "y"): 3.0},
+    name="mixed",
+)
+
+# x = 2 + sin(t), z = 1/x.
+PRODUCT = System.from_equations(
+    "dx = cos(t)*x*z - 3*(x - 2 - sin(t))*z\n0 = x*z**2 - z",
+    states={"x": 2.0, "z": 0.5},
+    parameters={"unused": 0.0},
+    name="product",
+)
+
+
 def integrate(
     solver: Solver, columns=None, *, width=None, placement="auto", maths="auto", threads=None
 ) -> Outcome:

@@ -6,6 +6,7 @@
 from typing import NamedTuple
 
 from cubie_kernels.methods import dirk, erk, firk, rosenbrock
+from cubie_kernels.methods.increment_dense import ends_on_stage
 
 
 class Facts(NamedTuple):
@@ -83,6 +84,8 @@ NAMES = list(METHODS)
 ADAPTIVE = [name for name in NAMES if METHODS[name].embedded is not None]
 IMPLICIT = [name for name in NAMES if name not in ERK]
 EXPLICIT = list(ERK)
+# Those for singular mass matrices: a step ends on the last stage.
+ABLE = [name for name in IMPLICIT if ends_on_stage(TABLEAUS[name])]
 # One of each implicit family, for tests that cost seconds for each method.
 FEW_IMPLICIT = ["tr-bdf2", "radau-iia-5", "rodas4"]
 
@@ -136,3 +139,39 @@ STIFF = {
 W_ORDERS = {"rosenbrock23": 2, "ros34pw2": 3, "ros34pw3": 3, "rodas5p": 2}
 # Rosenbrock methods whose order isn't reduced on stiff linear problems with a source.
 UNREDUCED = ("ros3p", "ros34pw2", "ros34pw3", "rodas4p", "rodas5p")
+
+# Orders within a step with a mass matrix: of differential states, and of algebraic ones if the
+# method takes a singular matrix.
+WITHIN = {
+    "backward-euler": (1, 1),
+    "implicit-midpoint": (1, None),
+    "trapezoidal": (1, 1),
+    "sdirk2": (2, 1),
+    "tr-bdf2": (2, 2),
+    "sdirk4": (3, 2),
+    "kvaerno3": (3, 2),
+    "kvaerno4": (3, 2),
+    "kvaerno5": (3, 3),
+    "kencarp3": (3, 2),
+    "kencarp4": (3, 3),
+    "kencarp5": (3, 3),
+    "esdirk54": (3, 3),
+    "gauss-legendre-2": (1, None),
+    "gauss-legendre-4": (2, None),
+    "gauss-legendre-6": (3, None),
+    "radau-iia-3": (2, 2),
+    "radau-iia-5": (3, 3),
+    "radau-iia-9": (5, 5),
+    "lobatto-iiic-4": (3, 2),
+    "rosenbrock23": (2, None),
+    "ros3p": (2, None),
+    "rodas3": (2, 2),
+    "ros34pw2": (2, 2),
+    "ros34pw3": (3, None),
+    "grk4t": (2, None),
+    "rodas4": (3, 2),
+    "rodas42": (3, 2),
+    "rodas4p": (3, 2),
+    "rodas5": (4, 3),
+    "rodas5p": (4, 3),
+}

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from kernel_problems import assert_same_bits
-from method_list import ERK, FEW_IMPLICIT, IMPLICIT, METHODS, NAMES, ROSENBROCK, TABLEAUS
+from kernel_problems import PRODUCT, assert_same_bits
+from method_list import ABLE, ERK, FEW_IMPLICIT, METHODS, NAMES, TABLEAUS
 from scipy.integrate import solve_ivp
 
 import cubie_kernels as ck
@@ -11,16 +11,8 @@ from cubie_kernels import InputError, Solver, Status, System
 from cubie_kernels.run.batch import Column
 from cubie_kernels.solver_start import consistent_batch
 
-
-def ends_on_stage(name):
-    tableau = TABLEAUS[name]
-    return tableau.stiffly_accurate if name in ROSENBROCK else tableau.a[-1] == tableau.b
-
-
-# Methods for singular mass matrices.
-ABLE = [name for name in IMPLICIT if ends_on_stage(name)]
 FEW_ABLE = [name for name in FEW_IMPLICIT if name in ABLE]
-FEW_SAVING = ["radau-iia-5", "rodas4"]  # their dense output is made of states
+FEW_SAVING = ["kvaerno5", "radau-iia-5", "rodas4"]
 
 # Hairer and Wanner, Solving Ordinary Differential Equations II, section VII.1. The capacities
 # C1, C3 and C5 join two unknowns each, so that the mass matrix has rank 5 of 8.
@@ -134,13 +126,6 @@ def test_a_pendulum_with_its_force(name, swing):
     np.testing.assert_allclose(force * (x * x + y * y), u * u + v * v - GRAVITY * y, atol=1e-3)
 
 
-# x = 2 + sin(t), z = 1/x.
-PRODUCT = System.from_equations(
-    "dx = cos(t)*x*z - 3*(x - 2 - sin(t))*z\n0 = x*z**2 - z",
-    states={"x": 2.0, "z": 0.5},
-    parameters={"unused": 0.0},
-    name="product",
-)
 STEPS = {
     1: (512, 724, 1024),
     2: (64, 128, 256),
@@ -345,11 +330,3 @@ def test_methods_that_cannot_take_a_mass_matrix(name):
     offered = str(refused.value).partition("take")[2]
     assert "'rodas5p'" in offered
     assert not any(f"{other!r}" in offered for other in NAMES if other not in ABLE)
-
-
-@pytest.mark.parametrize("method", ["kvaerno5", "ros3p"])
-def test_saves_need_a_method_that_interpolates_states(method):
-    model = System.from_equations("dx = -x", states={"x": 1.0}, mass={"x": 2.0})
-    with pytest.raises(ck.InputError, match=f"{method}.* has no dense output for it.*rodas5p"):
-        Solver(model, t_span=(0, 1), save_every=0.5, method=method)
-    assert Solver(model, t_span=(0, 1), method=method).times is None
