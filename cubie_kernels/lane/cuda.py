@@ -23,6 +23,8 @@ I32, I64 = ir.IntType(32), ir.IntType(64)
 _SHARED_SPACE = 3  # NVVM's number of the address space of shared memory
 # One symbol for all kernels: a kernel has one arena, whose size is a launch argument.
 _SHARED_SYMBOL = "cubie_shared_arena"
+# Of a call; Python hands on more as a tuple.
+_MOST_ARGUMENTS = 30
 
 
 # ----------------------------------------------------------------------------------- buffers
@@ -302,7 +304,13 @@ def _convert(target):
 
 def device(function=None, *, inline=True):
     """Compile a function of the lane language that kernels call."""
-    compiled = cuda.jit(device=True, inline="always" if inline else "never")
+
+    def compiled(function):
+        # Numba cannot copy a function to where it is handed a tuple; the compiler behind it can.
+        many = inline and function.__code__.co_argcount > _MOST_ARGUMENTS
+        copied = "always" if inline and not many else "never"
+        return cuda.jit(device=True, inline=copied, forceinline=many)(function)
+
     return compiled if function is None else compiled(function)
 
 

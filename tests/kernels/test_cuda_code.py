@@ -14,6 +14,7 @@ pytest.importorskip("numba_cuda", reason="the extra cubie[cuda]")
 from cuda_cases import FORCED, LORENZ, STIFF, cuda_config, solver
 from method_list import ADAPTIVE, FEW_IMPLICIT, IMPLICIT
 
+from cubie_kernels import System
 from cubie_kernels.build import cuda as build
 from cubie_kernels.build.store import KernelStore
 from cubie_kernels.errors import BuildError, PrecisionError, TargetError
@@ -114,6 +115,21 @@ def test_f32_kernel_of_a_model_with_time_and_saves_adds_only_times():
 def test_implicit_f32_kernels_compute_in_64_bits_only_with_time(method):
     steps = {} if method in ADAPTIVE else {"dt": 0.01, "adaptive": False}
     ptx = build.cuda_ptx(cuda_config(solver(STIFF, precision="float32", method=method, **steps)))
+    assert set(_double_operations(ptx)) <= {"add", "sub"}
+
+
+@pytest.mark.slow
+def test_values_within_steps_with_a_mass_matrix_are_computed_in_f32():
+    system = System.from_equations(
+        "dx = y - x\ndy = -a*x*y",
+        states={"x": 1.0, "y": 1.0},
+        parameters={"a": 1.0},
+        mass={("x", "y"): 0.5, "y": 2.0},
+        name="massive",
+    )
+    ptx = build.cuda_ptx(
+        cuda_config(solver(system, precision="float32", method="kvaerno3", save_every=0.5))
+    )
     assert set(_double_operations(ptx)) <= {"add", "sub"}
 
 
