@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from cubie_dask.plans.capacity import Workers, check_disk, make_plan
 from cubie_dask.plans.estimate import estimate, known_workers, pilot_seconds
 from cubie_dask.plans.plan import Plan
 from cubie_dask.recipe import Recipe
-from cubie_dask.stores.storage import LocalStorage, Storage, StorePath, open_storage
+from cubie_dask.stores.storage import Storage, StorePath, open_storage
 from cubie_dask.stores.store import is_vacant, open_store, read_attributes
 from cubie_kernels.checks import count, number
 from cubie_kernels.errors import InputError
@@ -167,9 +166,7 @@ def _in_store(
         opened = open_store(storage)
         plan, reason = opened.recipe.plan, "the store, which was made with it"
         done = sum(plan.block(chunk).runs for chunk in opened.finished())
-    if not isinstance(storage, LocalStorage):
-        return plan, reason, None
-    there = next(path for path in (storage.path, *storage.path.parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    check_disk(plan, (plan.runs - done) * plan.run_bytes, free, str(storage))
+    free = storage.free()
+    if free is not None:
+        check_disk(plan, (plan.runs - done) * plan.run_bytes, free, str(storage))
     return plan, reason, free

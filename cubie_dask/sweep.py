@@ -223,8 +223,10 @@ class Sweep:
         StoreError
             If the path holds something else; ChangedSweepError, naming the fields, if it is
             another sweep; StoreBusyError if another process computes some of the same chunks.
+        CapacityError
+            If the disk surely has too little room for what is missing, before anything is begun.
         StorageFullError
-            If the disk is full.
+            If the disk gets full.
         ChunkError
             At the end, if a chunk failed three times; at once, if three chunks did.
         ClusterError

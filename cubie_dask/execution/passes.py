@@ -7,20 +7,19 @@ import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from cubie_dask.errors import StoreBusyError, SweepInterrupted
 from cubie_dask.execution.driver import WHOLE, check_share, driving
 from cubie_dask.execution.execute import Executor, InProcess, drive
+from cubie_dask.execution.room import check_room, full_disk_told, runs_in
 from cubie_dask.execution.stopping import Stopping, check_max_time, heeding_signals
 from cubie_dask.progress.events import ChunkFailed, Event, Listener, SweepEnded, SweepStarted
 from cubie_dask.progress.heartbeat import StoreProgress
 from cubie_dask.recipe import Recipe
 from cubie_dask.stores.patching import finish_patches, pending_patches
-from cubie_dask.stores.storage import Storage, StorePath
-from cubie_dask.stores.store import SweepStore, prepare_store
+from cubie_dask.stores.storage import Storage, StorePath, open_storage
+from cubie_dask.stores.store import SweepStore, is_vacant, prepare_store
 from cubie_dask.stores.versioned import committing
 
 if TYPE_CHECKING:
@@ -80,13 +79,36 @@ def run_pass(
     """
     make_executor = _executor_for(client, options.threads)
     stopping = Stopping(options.max_time)
-    opened = _prepared(store, recipe)
+    storage = open_storage(store)
+    with full_disk_told(storage):
+        is_new = _is_new(storage)
+        if is_new:
+            # Before the store is made, which would stay.
+            k, n = options.share
+            whole = range(k, recipe.plan.chunks, n)
+            check_room(storage, recipe, whole, options.threads, is_new=True)
+        opened = _prepared(storage, recipe)
+        done = opened.finished()
+        todo = _missing(opened.recipe.plan.chunks, options.share, done)
+        if not is_new:
+            check_room(storage, opened.recipe, todo, options.threads, is_new=False)
+        return _passed(opened, done, make_executor, listener, options, stopping)
+
+
+def _passed(
+    opened: SweepStore,
+    done: set[int],
+    make_executor: Callable[[SweepStore], Executor],
+    listener: Listener,
+    options: PassOptions,
+    stopping: Stopping,
+) -> SweepStore:
+    """Compute what an opened store lacks."""
     began = time.perf_counter()
     plan, share = opened.recipe.plan, options.share
-    done = opened.finished()
     todo = _missing(plan.chunks, share, done)
     started = SweepStarted(
-        str(opened.storage), plan.runs, plan.chunks, _runs(opened, done), len(done)
+        str(opened.storage), plan.runs, plan.chunks, runs_in(plan, done), len(done)
     )
     reason, left, troubles = None, todo, _Troubles()
     patched = pending_patches(opened)
@@ -118,12 +140,19 @@ def run_pass(
     return opened
 
 
-def _prepared(store: StorePath | Storage, recipe: Recipe) -> SweepStore:
+def _is_new(storage: Storage) -> bool:
+    try:
+        return is_vacant(storage)
+    except StoreBusyError:
+        return False
+
+
+def _prepared(storage: Storage, recipe: Recipe) -> SweepStore:
     """Make or open a store, which drivers of other shares may be making at the same time."""
     until = time.monotonic() + _MAKING_SECONDS
     while True:
         try:
-            return prepare_store(store, recipe)
+            return prepare_store(storage, recipe)
         except StoreBusyError:
             if time.monotonic() > until:
                 raise
@@ -158,18 +187,6 @@ class _Troubles:
 
 def _missing(chunks: int, share: tuple[int, int], done: set[int]) -> list[int]:
     return [chunk for chunk in range(share[0], chunks, share[1]) if chunk not in done]
-
-
-def _runs(opened: SweepStore, chunks: set[int]) -> int:
-    """Return the number of runs in some chunks, of which there may be 10^5."""
-    plan = opened.recipe.plan
-    numbers = np.fromiter(chunks, np.int64, len(chunks))
-    runs: Any = np.ones(len(chunks), np.int64)
-    for at, length, size in zip(
-        np.unravel_index(numbers, plan.counts), plan.shape, plan.chunk, strict=True
-    ):
-        runs = runs * np.minimum(size, length - at * size)
-    return int(runs.sum())
 
 
 def _interrupted(opened: SweepStore, reason: str) -> SweepInterrupted:

@@ -9,13 +9,13 @@ to them twice, and are found innocent.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cubie_dask.errors import ChunkError, StorageFullError
 from cubie_dask.grids.grid import Block
+from cubie_dask.stores.storage import is_full
 from cubie_kernels.errors import CubieError
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def out_of_memory(error: BaseException) -> bool:
 def _after_error(
     history: History, task: Task, error: BaseException, where: str
 ) -> tuple[History, Task | GiveUp | StopSweep]:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         full = StorageFullError(
             f"No room left for chunk {task.chunk} in {where}. All finished chunks are kept: make "
             "room and run the same sweep on the same store to do the rest."

@@ -11,7 +11,7 @@ from cubie_dask.errors import CapacityError
 from cubie_dask.plans.plan import MOST_FILES, MOST_ZARR_BYTES, Plan, size_text, with_boxes
 from cubie_kernels.checks import count
 
-__all__ = ["Workers", "check_disk", "make_plan"]
+__all__ = ["Workers", "check_disk", "less_to_save", "make_plan"]
 
 MOST_TASKS = 100_000
 _MOST_CHUNKS = 10_000_000
@@ -246,12 +246,16 @@ def check_disk(plan: Plan, needed: int, free: int, where: str) -> None:
     """
     if needed <= free:
         return
-    less = math.floor(plan.saves * free / needed)
-    fewer = f"save {less:,} times instead of {plan.saves:,}" if less else "save fewer quantities"
-    single = ", compute in float32" if plan.dtype == "float64" else ""
     raise CapacityError(
         f"The results take {size_text(needed)} before compression, and {where} has "
-        f"{size_text(free)} free: give a store with more room, {fewer}{single}, or take statistics "
-        "of the lazy dataset in place of a store. Smooth results take a quarter less once "
-        "compressed, noisy ones do not."
+        f"{size_text(free)} free: give a store with more room, {less_to_save(plan, free / needed)}"
+        ", or take statistics of the lazy dataset in place of a store. Smooth results take a "
+        "quarter less once compressed, noisy ones do not."
     )
+
+
+def less_to_save(plan: Plan, part: float) -> str:
+    """Return what to change for results that take a part of what they do, as words."""
+    less = math.floor(plan.saves * part)
+    fewer = f"save {less:,} times instead of {plan.saves:,}" if less else "save fewer quantities"
+    return fewer + (", compute in float32" if plan.dtype == "float64" else "")

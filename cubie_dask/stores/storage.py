@@ -7,6 +7,7 @@ write so that a reader at any time sees a whole file or none.
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -21,12 +22,23 @@ from typing import Any
 
 from cubie_dask.errors import StoreBusyError, StoreError
 
-__all__ = ["PARTIAL", "LocalStorage", "Storage", "StorePath", "is_url", "open_storage"]
+__all__ = [
+    "PARTIAL",
+    "LocalStorage",
+    "Storage",
+    "StorePath",
+    "is_full",
+    "is_url",
+    "open_storage",
+]
 
 StorePath = str | os.PathLike[str]
 
 _READ_BYTES = 1 << 16
 _TORN_SECONDS = 3600.0
+# No right to, a file system for reading alone, or a full one.
+_NO_WRITING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 PARTIAL = ".partial"
 """How the names of files end that are not whole yet."""
@@ -78,6 +90,10 @@ class Storage(ABC):
     def exists(self) -> bool:
         """Return whether anything is here."""
 
+    def free(self) -> int | None:
+        """Return the bytes that are free here, or will be once it is made; None if unknown."""
+        return None
+
     @abstractmethod
     def read(self, name: str) -> bytes:
         """Return the content of a file.
@@ -126,7 +142,7 @@ class Storage(ABC):
         """Return the seconds since a file was written, by the clock of the storage.
 
         Both ends are times that the storage gave, so clocks that differ between machines don't
-        matter. Without the right to write, the clock of this machine is taken.
+        matter. Without the right or the room to write, the clock of this machine is taken.
 
         Raises
         ------
@@ -184,6 +200,15 @@ def open_storage(store: StorePath | Storage) -> Storage:
 def is_url(text: str) -> bool:
     """Return whether a text is a URL, and no path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether an error says that a disk has no room left, or a user no more of it."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    # Icechunk has errors of one type and the system's in words.
+    is_icechunk = type(error).__name__ == "IcechunkError"
+    return is_icechunk and any(f"(os error {number})" in str(error) for number in _FULL)
 
 
 def _check_no_secrets(url: str, rest: str) -> None:
@@ -248,6 +273,11 @@ class LocalStorage(Storage):
     def exists(self) -> bool:
         """Return whether anything has the path."""
         return self.path.exists()
+
+    def free(self) -> int:
+        """Ask the file system that the folder is on, or the next one above it."""
+        there = next(path for path in (self.path, *self.path.parents) if path.exists())
+        return shutil.disk_usage(there).free
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
@@ -333,7 +363,9 @@ class LocalStorage(Storage):
         try:
             probe.touch()
             return probe.stat().st_mtime
-        except PermissionError:
+        except OSError as fault:
+            if fault.errno not in _NO_WRITING:
+                raise
             return time.time()
         finally:
             probe.unlink(missing_ok=True)

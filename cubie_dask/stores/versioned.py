@@ -20,7 +20,7 @@ from typing import Any
 from cubie_dask.errors import StoreError
 from cubie_dask.progress.events import ChunkFinished, Event, Listener
 from cubie_dask.stores.ledger import Record
-from cubie_dask.stores.storage import LocalStorage, Storage, open_storage
+from cubie_dask.stores.storage import LocalStorage, Storage, is_full, open_storage
 from cubie_dask.stores.store import SweepStore
 from cubie_kernels.errors import InputError
 
@@ -98,6 +98,10 @@ class IcechunkStorage(Storage):
     def exists(self) -> bool:
         """Return whether anything is here."""
         return self._beside.exists()
+
+    def free(self) -> int | None:
+        """Return the bytes that are free where the repository is."""
+        return self._beside.free()
 
     def read(self, name: str) -> bytes:
         """Return the content of a file beside the repository."""
@@ -245,6 +249,8 @@ class _Commits:
         try:
             made = self._session.commit(f"{len(self._merged):,} chunks")
         except (icechunk.IcechunkError, icechunk.ConflictError) as fault:
+            if is_full(fault):
+                raise
             raise StoreError(
                 f"{self._where} can't be committed ({fault}): {len(self._merged):,} chunks are "
                 "lost. Nothing else may commit to a sweep's repository while it is computed; run "

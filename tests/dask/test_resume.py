@@ -1,13 +1,10 @@
-"""A sweep that is killed, or runs out of room, and is then resumed, to the same bits."""
+"""A sweep that is killed and then resumed, to the same bits."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
-from processes import SEES_TESTS, in_python, small_mounts
+from processes import in_python
 from sweep_models import assert_same_files, assert_same_results, lorenz_sweep
 
 from cubie_dask import open_sweep, sweep_report
@@ -106,50 +103,3 @@ def test_a_chunk_without_a_record_is_computed_again(tmp_path, undisturbed):
     assert [e.record.chunk for e in events if isinstance(e, ChunkFinished)] == [5]
     assert isinstance(events[-1], SweepEnded)
     assert_same_files(store, undisturbed)
-
-
-FULL_DISK = """
-set -e
-mount -t tmpfs -o size=2m tmpfs "$2"
-"$1" - "$2/a.zarr" <<'PYTHON'
-import shutil, sys
-from pathlib import Path
-from sweep_models import lorenz_sweep
-from cubie_dask import StorageFullError, sweep_report
-
-store = Path(sys.argv[1])
-ballast = store.with_name("ballast")
-ballast.write_bytes(bytes(1_200_000))
-try:
-    lorenz_sweep(50, save_every=0.01).run(store, progress="none")
-except StorageFullError as error:
-    assert "make room and run the same sweep" in str(error), error
-else:
-    raise SystemExit("the disk did not fill up")
-part = sweep_report(store)
-assert not part.complete
-assert not list(store.rglob("*.partial"))
-ballast.unlink()
-shutil.move(store, sys.argv[1].replace("full", "roomy"))
-print(part.chunks, part.plan.chunks)
-PYTHON
-"""
-
-
-def test_a_full_disk_stops_the_sweep_and_it_can_be_resumed(tmp_path):
-    (tmp_path / "full").mkdir()
-    (tmp_path / "roomy").mkdir()
-    ended = subprocess.run(
-        [*small_mounts(), "bash", "-c", FULL_DISK, "bash", sys.executable, str(tmp_path / "full")],
-        env=os.environ | SEES_TESTS,
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stderr
-    done, total = map(int, ended.stdout.split())
-    assert 0 < done < total
-    sweep = lorenz_sweep(50, save_every=0.01)
-    resumed = sweep.run(tmp_path / "roomy" / "a.zarr", progress="none")
-    assert resumed.complete
-    sweep.run(tmp_path / "b.zarr", progress="none")
-    assert_same_files(tmp_path / "roomy" / "a.zarr", tmp_path / "b.zarr")
