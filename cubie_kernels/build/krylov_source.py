@@ -6,7 +6,7 @@ It has the functions of every linear solver of a kernel: ``linear_prepare``, ``l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any
@@ -87,14 +87,17 @@ class KrylovSource:
         Its functions. They call the model's functions in ``needs``.
     needs : tuple of str
         Derivatives of the model that are not in the text.
-    linear, pair : tuple of BufferUse
-        What ``*LINEAR`` and ``*PAIR`` stand for, in order; ``pair`` is empty if there is none.
+    linear : tuple of BufferUse
+        What ``*LINEAR`` stands for, in order.
+    pairs : tuple of tuple of BufferUse
+        What ``*PAIR`` stands for in calls for each complex system. They have their factors each,
+        and all the rest in common.
     """
 
     text: str
     needs: tuple[str, ...]
     linear: tuple[BufferUse, ...]
-    pair: tuple[BufferUse, ...]
+    pairs: tuple[tuple[BufferUse, ...], ...]
 
 
 def krylov_source(
@@ -103,7 +106,7 @@ def krylov_source(
     registry: BufferRegistry,
     owner: str,
     precision: str,
-    pair: bool = False,
+    pairs: int = 0,
     *,
     records: bool = False,
 ) -> KrylovSource:
@@ -121,8 +124,8 @@ def krylov_source(
         The component that owns them, directly or in components that it hosts.
     precision : {'float64', 'float32', 'float16'}
         Precision of the reals.
-    pair : bool, optional
-        Whether the functions of the pair are needed too.
+    pairs : int, optional
+        The number of complex systems, whose factors are needed at a time.
     records : bool, optional
         Whether the solvers record their residuals, as kernels with ``RECORDS`` do.
 
@@ -133,7 +136,7 @@ def krylov_source(
     RegistryError
         If the owner has such buffers already.
     """
-    return _Maker(system, config, registry, owner, precision, records).source(pair)
+    return _Maker(system, config, registry, owner, precision, records).source(pairs)
 
 
 class _Maker:
@@ -153,6 +156,7 @@ class _Maker:
         self._states = len(system.states)
         if self._kind == "neumann":
             check_neumann(system)
+        self._kept: dict[str, int] = {}
         self._names = self._constants({} if system.mass is None else dict(system.mass))
 
     def _constants(self, mass: dict[tuple[int, int], float]) -> dict[str, Any]:
@@ -170,9 +174,9 @@ class _Maker:
             "PRECONDITIONER": self._kind,
         }
 
-    def source(self, pair: bool) -> KrylovSource:
+    def source(self, pairs: int) -> KrylovSource:
         """Declare all buffers and write all functions."""
-        n = self._states
+        n, pair = self._states, pairs > 0
         sizes = {"lin_weight": 2 * n if pair else n}
         if self._kind in _PREPARED:
             prepared = len(self._system.jacobian_pattern) if self._kind == "ilu" else n
@@ -200,9 +204,20 @@ class _Maker:
         }
         text = join(*texts, written(functions, names, {}))
         needs = ("jvp", "jacobian") if self._kind == "ilu" else ("jvp",)
-        return KrylovSource(text, needs, *groups)
+        further = [self._further(groups[1], i) for i in range(1, pairs)]
+        return KrylovSource(text, needs, groups[0], tuple([*groups[1:], *further][:pairs]))
 
-    def _declare(self, owner: str, sizes: dict[str, int]) -> tuple[BufferUse, ...]:
+    def _further(self, uses: tuple[BufferUse, ...], index: int) -> tuple[BufferUse, ...]:
+        """Return what a further pair takes: factors of its own, declared here, and the rest."""
+        kept = {} if self._kind == "neumann" else self._kept
+        owns = {
+            use: self._declare(use.owner, {f"{use.name}_{index}": kept[use.name]})[0]
+            for use in uses
+            if use.name in kept
+        }
+        return tuple(owns.get(use, use) for use in uses)
+
+    def _declare(self, owner: Hashable, sizes: dict[str, int]) -> tuple[BufferUse, ...]:
         for name, size in sizes.items():
             self._registry.register(name, owner, size, "local", precision=self._precision)
         return tuple(BufferUse(owner, name) for name in sizes)
@@ -238,7 +253,9 @@ class _Maker:
         elif part and self._kind == "neumann":
             texts = [written([preconditioners.complex_inverse], {}, {})]
         owner = f"{self._owner}: {prefix} preconditioner"
-        uses = self._declare(owner, {f"{prefix}_{_KEPT[self._kind]}": size})
+        kept = f"{prefix}_{_KEPT[self._kind]}"
+        self._kept[kept] = size
+        uses = self._declare(owner, {kept: size})
         found = self._lane_function(_APPLIED[self._kind][part], uses)
         return replace(found, text=join(*texts, found.text), owner=owner)
 

@@ -8,11 +8,11 @@ from typing import Any
 from cubie_kernels.build.krylov_source import PRECONDITIONERS, KrylovConfig, check_neumann
 from cubie_kernels.errors import InputError, nearest
 from cubie_kernels.kernels.linear_solver import CORRECTION_TYPES, LinearMethod
-from cubie_kernels.methods import Method, Tableau
+from cubie_kernels.methods import Method
 from cubie_kernels.model import System
 from cubie_kernels.model.direct_choice import choose_direct
 
-__all__ = ["LINEAR_SOLVERS", "LinearChoice", "check_pairs", "choose_linear_solver"]
+__all__ = ["LINEAR_SOLVERS", "LinearChoice", "choose_linear_solver"]
 
 DIRECT = ("lu", "banded", "indexed")
 LINEAR_SOLVERS = ("auto", *DIRECT, *CORRECTION_TYPES)
@@ -79,12 +79,8 @@ def choose_linear_solver(
         method or with the model.
     """
     choice = _choice(system, tableau, given, preconditioner, rtol, precision)
-    if isinstance(choice.solver, KrylovConfig):
-        transform = tableau.transform if isinstance(tableau, Tableau) else None
-        pairs = 0 if transform is None else len(transform.pairs)
-        check_pairs(tableau.name, pairs, choice.reason if given == "auto" else None)
-        if choice.solver.preconditioner == "neumann":
-            check_neumann(system)
+    if isinstance(choice.solver, KrylovConfig) and choice.solver.preconditioner == "neumann":
+        check_neumann(system)
     return choice
 
 
@@ -132,29 +128,3 @@ def _choice(
         tolerance = 10.0 ** int(f"{_ROSENBROCK_PART * max(rtol, 1e-14):e}".split("e")[1])
     method = replace(LinearMethod(kind), tolerance=max(tolerance, _ROUNDINGS * _EPS[precision]))
     return LinearChoice(KrylovConfig(method, preconditioner or "ilu"), reason)
-
-
-def check_pairs(method: str, pairs: int, reason: str | None = None) -> None:
-    """Check that a matrix-free solver can serve the complex systems of a method.
-
-    Parameters
-    ----------
-    method : str
-        Name of the method.
-    pairs : int
-        Number of its complex systems.
-    reason : str, optional
-        Why a matrix-free solver is taken, if nobody asked for it.
-
-    Raises
-    ------
-    InputError
-        If there is more than one.
-    """
-    if pairs > 1:
-        why = f" They were chosen since {reason}." if reason else ""
-        raise InputError(
-            f"Method {method!r} needs {pairs} pairs of complex systems at once, which the "
-            f"matrix-free linear solvers don't keep apart.{why} Take a method of fewer stages, "
-            "such as 'radau-iia-5', or linear_solver='lu', 'banded' or 'indexed'."
-        )

@@ -8,7 +8,6 @@ from cubie_kernels.build.direct_source import LINEAR as DIRECT
 from cubie_kernels.build.direct_source import PAIR as DIRECT_PAIR
 from cubie_kernels.build.direct_source import direct_source
 from cubie_kernels.build.krylov_source import KrylovConfig, krylov_source
-from cubie_kernels.build.linear_choice import check_pairs
 from cubie_kernels.build.part import ALWAYS, NEVER, Part, Text
 from cubie_kernels.kernels.scratch import LINEAR, STEP
 
@@ -27,11 +26,6 @@ def linear_parts(
 
     The first is for real systems, scratch memory ``LINEAR``; behind it are those of as many complex
     ones, ``PAIR_0`` and so on.
-
-    Raises
-    ------
-    InputError
-        If the solver cannot serve so many pairs.
     """
     solver = config.linear_solver
     if isinstance(solver, KrylovConfig):
@@ -88,17 +82,16 @@ def _direct(
 def _krylov(
     config: KernelConfig, solver: KrylovConfig, registry: BufferRegistry, pairs: int
 ) -> tuple[Part, ...]:
-    check_pairs(config.method, pairs)
     system = config.system
     made = krylov_source(
-        system, solver, registry, LINEAR, config.precision, pairs > 0, records=config.records
+        system, solver, registry, LINEAR, config.precision, pairs, records=config.records
     )
     registry.register_child(STEP, LINEAR)
     texts = (
         Text(system.derivative_source(*made.needs), 2 * system.operations),
         Text(made.text, NEVER),
     )
-    groups = [("LINEAR", made.linear), *[("PAIR_0", made.pair)][:pairs]]
+    groups = [("LINEAR", made.linear), *((f"PAIR_{i}", uses) for i, uses in enumerate(made.pairs))]
     return tuple(
         Part(
             scratch={use.name: use.name for use in uses},

@@ -308,6 +308,8 @@ def firk_change(t, h, inverse, y, p, k, between, *WORK):
         )
         code = code + failed
         products = products + count
+    if RECORDS:
+        record_within(system=FIRST_PAIR + 1)
     if len(PAIRS) > 1:
         failed, count = pair_solve(
             real(t), y, p, PAIRS[1][0] * inverse, PAIRS[1][1] * inverse,

@@ -28,9 +28,9 @@ def rosenbrock_constants(
     for s, first in enumerate(tableau.arguments):
         evaluated.append(first == s and s > 0)
         source.append(0 if first == 0 else 1)
-    # Where an argument is that of the stage before and its increment, only this is added.
     own = None if tableau.dense is None else tableau.dense.bend
     dense = increment_dense(tableau).nested[1:] if mass and own is None else own
+    # Where an argument is that of the stage before and its increment, only this is added.
     rows = [row[:s] for s, row in enumerate(tableau.a)] + [tableau.m]
     chained = [
         s > 0 and evaluated[s - 1] and row == (*rows[s - 1], 1.0) and not mass

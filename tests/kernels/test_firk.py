@@ -5,6 +5,7 @@ import pytest
 from kernel_problems import NARROW, assert_same_bits, integrate
 from method_list import FIRK, TABLEAUS
 
+import cubie_kernels as ck
 from cubie_kernels import Solver, Status, System
 from cubie_kernels.methods.stage_polynomial import expansions
 
@@ -196,3 +197,37 @@ def test_single_precision():
     options = {"method": "radau-iia-5", "rtol": 1e-4, "atol": 1e-9}
     _, error = run_stiff("robertson", precision="float32", **options)
     assert error < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("problem", "linear_solver", "preconditioner"),
+    [
+        ("robertson", "gmres", "ilu"),
+        pytest.param("robertson", "gmres", "jacobi", marks=pytest.mark.slow),
+        ("van der pol", "bicgstab", "ilu"),
+        ("hires", "minimal_residual", "ilu"),
+    ],
+)
+def test_two_pairs_without_the_matrix(problem, linear_solver, preconditioner):
+    """Each complex system keeps its own preconditioner: as exact as factors, in as few steps."""
+    options = {"method": "radau-iia-9", "rtol": 1e-11, "atol": 1e-15}
+    direct, _ = run_stiff(problem, linear_solver="lu", **options)
+    free, error = run_stiff(
+        problem, linear_solver=linear_solver, preconditioner=preconditioner, **options
+    )
+    np.testing.assert_allclose(free.final_state, direct.final_state, rtol=1e-9)
+    assert error < 1e-9
+    assert free.linear_iterations[0] > 3 * free.newton_iterations[0]
+    if preconditioner == "ilu":
+        assert free.accepted[0] < 1.2 * direct.accepted[0]
+
+
+def test_two_pairs_are_placed_and_recorded_apart():
+    options = {"t_span": (0, 1), "method": "radau-iia-9", "linear_solver": "gmres"}
+    solver = Solver(VAN_DER_POL, rtol=1e-8, fixed={"mu": 50.0}, target="numpy", **options)
+    found = [integrate(solver, placement=placement) for placement in ("local", "shared")]
+    assert_same_bits(*found)
+    steps = ck.record(VAN_DER_POL, {"mu": [50.0]}, t_span=(0, 0.1), **dict([*options.items()][1:]))
+    first = steps.linear_residual.isel(run=0, attempt=0, iteration=0)
+    assert first.sizes["system"] == 3
+    assert (first.min("linear_iteration") <= 1.0).all()

@@ -44,11 +44,12 @@ CONSTRAINED = System.from_equations(
 def program(system, config, pair=False, bits=64, owner="linear solver"):
     """Return a program that solves both systems; the run's reals are y, p, a, b and two sides."""
     registry = BufferRegistry({} if pair else "declared")
-    made = krylov_source(system, config, registry, owner, f"float{bits}", pair)
+    made = krylov_source(system, config, registry, owner, f"float{bits}", int(pair))
+    groups = (made.linear, made.pairs[0] if pair else ())
     n, parameters = len(system.states), len(system.parameters)
-    uses = dict.fromkeys([*made.linear, *made.pair])
+    uses = dict.fromkeys([use for group in groups for use in group])
     storage = [registry.get_allocator(use.name, use.owner).expression() for use in uses]
-    linear, paired = (", ".join(use.name for use in group) for group in (made.linear, made.pair))
+    linear, paired = (", ".join(use.name for use in group) for group in groups)
     body = [
         *(f"{use.name} = {text}" for use, text in zip(uses, storage, strict=True)),
         f"y, p = given, offset(given, {n})",
