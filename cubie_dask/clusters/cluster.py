@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["connect", "cuda_cluster", "local_cluster", "slurm_cluster"]
 
 _PATIENCE_SECONDS = 30
-_KEEPING_SECONDS = 5.0
+_START_SECONDS = 60
+_KEEPING_SECONDS = 0.3
 _MOST_WORKERS = 4096
 
 
@@ -62,21 +63,28 @@ def local_cluster(
     ------
     InputError
         If `workers` is not a whole number of 1 or more.
+    ClusterError
+        If they don't come within a minute.
     """
     from distributed import Client, LocalCluster
     from distributed.system import MEMORY_LIMIT
 
     workers = count("workers", workers, _MOST_WORKERS)
-    options = _loopback(dashboard)
-    with config.set(_settings(dashboard)), _signals_blocked():
-        cluster = LocalCluster(
-            n_workers=workers,
+    settings = _settings(dashboard)
+    with config.set(settings), _signals_blocked():
+        # Without workers: were one killed while it starts, there would be no cluster.
+        cluster: Any = LocalCluster(
+            n_workers=0,
             threads_per_worker=1,
             memory_limit=MEMORY_LIMIT // workers if memory_limit is None else memory_limit,
-            **options,
+            **_loopback(dashboard),
         )
-    with cluster, Client(cluster, set_as_default=False) as client, _kept(cluster, workers):
-        yield client
+    with cluster, Client(cluster, set_as_default=False) as client:
+        while len(cluster.worker_spec) < workers:
+            cluster.worker_spec.update(cluster.new_worker_spec())
+        with _kept(cluster, settings):
+            _await(client, workers)
+            yield client
 
 
 @contextmanager
@@ -111,10 +119,10 @@ def cuda_cluster(
             "'cubie[cuda-cluster]'. Without it, Slurm can give each task its GPU: see "
             "docs/clusters.md."
         ) from fault
-    options = _loopback(dashboard)
+    options, settings = _loopback(dashboard), _settings(dashboard)
     chosen = None if devices is None else [count("devices", d + 1, 4096) - 1 for d in devices]
     try:
-        with config.set(_settings(dashboard)), _signals_blocked():
+        with config.set(settings), _signals_blocked():
             cluster: Any = LocalCUDACluster(
                 CUDA_VISIBLE_DEVICES=chosen, threads_per_worker=1, **options
             )
@@ -124,7 +132,7 @@ def cuda_cluster(
             f"No workers for GPUs could be started ({type(fault).__name__}: {fault}): check with "
             "nvidia-smi that this machine has them, or use local_cluster."
         ) from fault
-    with cluster, Client(cluster, set_as_default=False) as client:
+    with cluster, Client(cluster, set_as_default=False) as client, _kept(cluster, settings):
         yield client
 
 
@@ -257,15 +265,30 @@ def connect(
 
 
 @contextmanager
-def _kept(cluster: Any, workers: int) -> Iterator[None]:
-    """Bring back workers that Dask gives up: those that died twice before they were ready."""
+def _kept(cluster: Any, settings: Mapping[str, Any]) -> Iterator[None]:
+    """Start the workers that a cluster should have, and anew whichever of them it gives up.
+
+    A nanny brings back its worker, but not one that dies while both start. And Dask closes a nanny
+    whose worker it lost 15 seconds ago and is without just now, though it may be starting again.
+    """
+    from distributed.core import Status
+
     over = threading.Event()
 
+    async def mend() -> None:
+        for name, nanny in list(cluster.workers.items()):
+            if nanny.status in (Status.failed, Status.closed):
+                del cluster.workers[name]
+        if cluster.worker_spec.keys() - cluster.workers.keys():
+            with config.set(settings):
+                await cluster
+
     def keep() -> None:
-        while not over.wait(_KEEPING_SECONDS):
-            if len(cluster.scheduler.workers) < workers:
-                with suppress(Exception):
-                    cluster.scale(workers)
+        while True:
+            with suppress(Exception):
+                cluster.sync(mend, callback_timeout=_PATIENCE_SECONDS)
+            if over.wait(_KEEPING_SECONDS):
+                return
 
     keeper = threading.Thread(target=keep, name="cubie-workers", daemon=True)
     keeper.start()
@@ -274,6 +297,16 @@ def _kept(cluster: Any, workers: int) -> Iterator[None]:
     finally:
         over.set()
         keeper.join()
+
+
+def _await(client: Client, workers: int) -> None:
+    try:
+        client.wait_for_workers(workers, timeout=_START_SECONDS)
+    except TimeoutError as fault:
+        raise ClusterError(
+            f"Less than {workers} workers started within {_START_SECONDS} s: see that this machine "
+            "has memory and processes left for them, or ask for fewer."
+        ) from fault
 
 
 def _settings(dashboard: bool) -> dict[str, float | bool]:
