@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from cubie_dask.errors import ChunkError, StorageFullError
 from cubie_dask.grids.grid import Block
-from cubie_dask.stores.storage import is_full
+from cubie_dask.stores.full_disk import is_full
 from cubie_kernels.errors import CubieError
 
 if TYPE_CHECKING:

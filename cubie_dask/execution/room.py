@@ -14,9 +14,10 @@ from cubie_dask.grids.grid import Block
 from cubie_dask.plans.capacity import less_to_save
 from cubie_dask.plans.plan import Plan, boxes, size_text
 from cubie_dask.recipe import Recipe
+from cubie_dask.stores.full_disk import is_full
 from cubie_dask.stores.labelled import results
 from cubie_dask.stores.layout import codec
-from cubie_dask.stores.storage import Storage, is_full
+from cubie_dask.stores.storage import Storage
 
 __all__ = ["check_room", "full_disk_told", "runs_in"]
 

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cubie_dask.errors import GridError, StoreError
 from cubie_dask.execution.driver import WHOLE, driving
+from cubie_dask.execution.room import full_disk_told
 from cubie_dask.execution.stopping import Stopping
 from cubie_dask.grids.grid import Grid, ProductGrid, SampleGrid, ZipGrid
 from cubie_dask.plans.plan import Plan
@@ -42,7 +43,6 @@ from cubie_dask.stores.store import (
     open_store,
     read_attributes,
 )
-from cubie_dask.stores.versioned import refuse_versioned
 from cubie_kernels.labels import result_names, run_labels
 from cubie_kernels.model.system import System
 from cubie_kernels.version import __version__
@@ -94,17 +94,19 @@ def extend_sweep(
     StoreError
         If there is no store, or it can't be made longer; StoreBusyError if another process is at
         work on it.
+    StorageFullError
+        If the disk gets full.
 
     Examples
     --------
     >>> extend_sweep("lorenz.zarr", rho=[22, 23, 24])                           # doctest: +SKIP
     """
     storage = open_storage(store)
-    refuse_versioned(storage, "extend_sweep")
     asked = {**(axes or {}), **more}
     settings = json.loads(read_attributes(storage, extending=True)["cubie_solver"])
     folder = result_names(System.from_dict(settings["model"]))["status"]
-    with driving(storage, f"{folder}/drivers", WHOLE, Stopping()):
+    drivers = f"{folder}/drivers"
+    with full_disk_told(storage), driving(storage, drivers, WHOLE, Stopping()):
         attributes = read_attributes(storage, extending=True)
         if EXTENDING in attributes:
             _check_same(storage, _load(storage, attributes), asked)
@@ -116,7 +118,8 @@ def extend_sweep(
 
 def _begin(store: SweepStore, asked: Mapping[str, Any]) -> None:
     """Write down what is to be; the last step makes it so."""
-    finish_patches(store)
+    if finish_patches(store):
+        store = open_store(store.storage)
     if pending_patches(store):
         raise StoreError(
             f"{store.storage} has retried runs in chunks that are to be computed again: cubie-dask "
@@ -162,10 +165,15 @@ def _check_same(storage: Storage, begun: Added, asked: Mapping[str, Any]) -> Non
 
 def _finish(storage: Storage) -> None:
     """Do all that was written down; each step may have been done before."""
+    attributes = read_attributes(storage, extending=True)
+    with storage.changing("more points") as changed:
+        _make_longer(changed, attributes, _load(storage, attributes))
+    storage.delete(json.loads(attributes[EXTENDING])["file"])
+
+
+def _make_longer(storage: Storage, attributes: Mapping[str, Any], added: Added) -> None:
     import zarr
 
-    attributes = read_attributes(storage, extending=True)
-    added = _load(storage, attributes)
     group = zarr.open_group(storage.zarr(), mode="r+", zarr_format=3, use_consolidated=False)
     arrays: dict[str, Any] = dict(group.arrays())
     solver = solver_of(json.loads(attributes["cubie_solver"]))
@@ -185,7 +193,6 @@ def _finish(storage: Storage) -> None:
         for name, values in added.new.items():
             arrays[recipe.labels[name]][plan.shape[0] :] = values
     _publish(storage, attributes, recipe, new)
-    storage.delete(json.loads(attributes[EXTENDING])["file"])
 
 
 def _publish(storage: Storage, attributes: Mapping[str, Any], recipe: Recipe, new: Plan) -> None:

@@ -55,9 +55,9 @@ def retry_chunk(
     """
     chunk = task.chunk
     # Of a process that was killed.
-    apply_patch(store, chunk)
+    was_left = apply_patch(store, chunk)
     runs = chosen_runs(store, begun, chunk)
-    if not runs.size:
+    if not runs.size or (was_left and store.storage.versioned):
         return record_of(
             chunk,
             np.zeros(0, np.uint8),

@@ -13,6 +13,7 @@ from cubie_dask.errors import SweepInterrupted
 from cubie_dask.execution.driver import WHOLE, driving
 from cubie_dask.execution.execute import Executor, drive
 from cubie_dask.execution.policy import Attempt, Probed, Task
+from cubie_dask.execution.room import full_disk_told
 from cubie_dask.execution.stopping import Stopping, check_max_time, heeding_signals
 from cubie_dask.progress.events import Event, Listener, SweepEnded, SweepStarted, listener_for
 from cubie_dask.progress.report import Report, report_of
@@ -28,7 +29,6 @@ from cubie_dask.stores.ledger import Record
 from cubie_dask.stores.patching import finish_patches
 from cubie_dask.stores.storage import Storage, StorePath
 from cubie_dask.stores.store import SweepStore, open_store
-from cubie_dask.stores.versioned import refuse_versioned
 from cubie_kernels.checks import Tolerance
 from cubie_kernels.errors import InputError, nearest
 from cubie_kernels.kernels.controllers import Controller
@@ -106,6 +106,8 @@ def retry_failed(
     StoreError
         If there is no store, or a chunk in it is damaged; StoreBusyError if another process is at
         work on it.
+    StorageFullError
+        If the disk gets full.
     SweepInterrupted
         On Ctrl-C, SIGTERM or `max_time`; and further errors as `Sweep.run` raises.
     """
@@ -119,13 +121,17 @@ def retry_failed(
     changes = {name: value for name, value in options.items() if value is not None}
     listener, stopping = listener_for(progress), Stopping(check_max_time(max_time))
     opened = open_store(store)
-    refuse_versioned(opened.storage, "retry_failed")
     statuses = chosen_statuses(status)
     settings = changed_settings(opened, changes, statuses)
     make_executor = _executor_for(client, threads)
     folder = f"{opened.folder}/drivers"
-    with driving(opened.storage, folder, WHOLE, stopping), heeding_signals(stopping):
-        finish_patches(opened)
+    with (
+        full_disk_told(opened.storage),
+        driving(opened.storage, folder, WHOLE, stopping),
+        heeding_signals(stopping),
+    ):
+        if finish_patches(opened):
+            opened = open_store(opened.storage)
         todo = _chunks(opened, statuses, settings)
         if not todo:
             return report_of(opened)
@@ -169,6 +175,8 @@ def _drive_round(
     except KeyboardInterrupt as stop:
         raise _interrupted(store, "at once") from stop
     finally:
+        if store.storage.versioned:
+            finish_patches(store)
         listener(SweepEnded(not left, time.perf_counter() - start))
     if reason is not None:
         raise _interrupted(store, reason)

@@ -18,6 +18,7 @@ import numpy as np
 
 from cubie_dask.recipe import solver_of
 from cubie_dask.stores.layout import codec
+from cubie_dask.stores.storage import Storage
 from cubie_dask.stores.store import SweepStore, change_attributes, open_store, read_attributes
 from cubie_kernels.errors import InputError, nearest
 from cubie_kernels.labels import run_records
@@ -166,15 +167,16 @@ def begin_round(
     rounds = read_rounds(store)
     if rounds and (rounds[-1].statuses, rounds[-1].settings) == (statuses, settings):
         return store, rounds[-1]
-    _add_arrays(store)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     made = Round(len(rounds) + 1, statuses, settings, now, __version__)
     told = json.dumps([asdict(one) for one in (*rounds, made)])
-    change_attributes(store.storage, {_ATTRIBUTE: told})
+    with store.storage.changing(f"round {made.number} of retries begins") as storage:
+        _add_arrays(store, storage)
+        change_attributes(storage, {_ATTRIBUTE: told})
     return open_store(store.storage), made
 
 
-def _add_arrays(store: SweepStore) -> None:
+def _add_arrays(store: SweepStore, storage: Storage) -> None:
     import zarr
 
     status = next(one for one in run_records("explicit") if one.name == "status")
@@ -187,7 +189,7 @@ def _add_arrays(store: SweepStore) -> None:
         names["first_status"]: ("uint8", flags | {"long_name": "how a retried run ended at first"}),
         names["round"]: ("int16", {"long_name": "last round of retries that took the run"}),
     }
-    group = zarr.open_group(store.storage.zarr(), mode="r+", zarr_format=3)
+    group = zarr.open_group(storage.zarr(), mode="r+", zarr_format=3)
     for name, (dtype, attributes) in told.items():
         if name not in store.arrays:
             group.create_array(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cubie_dask.errors import StoreError
 from cubie_dask.grids.grid import Block
 from cubie_dask.stores.ledger import Record, record_of
-from cubie_dask.stores.store import SweepStore
+from cubie_dask.stores.store import SweepStore, open_store
 
 __all__ = [
     "Patch",
@@ -85,20 +85,47 @@ def finish_patches(store: SweepStore) -> int:
     """
     done = store.finished()
     waiting = [chunk for chunk in pending_patches(store) if chunk in done]
-    return sum(apply_patch(store, chunk) for chunk in waiting)
+    if not store.storage.versioned:
+        return sum(apply_patch(store, chunk) for chunk in waiting)
+    if not waiting:
+        return 0
+    # Records and patches once all is committed: a patch may be carried out twice.
+    with store.storage.changing(f"runs of {len(waiting):,} chunks are retried") as storage:
+        changed = open_store(storage)
+        records = [record for chunk in waiting if (record := _carried_out(changed, chunk))]
+    for record in records:
+        _settle(store, record)
+    return len(records)
 
 
 def apply_patch(store: SweepStore, chunk: int) -> bool:
     """Carry out the patch of a finished chunk, and return whether there was one.
+
+    In a store of Icechunk it waits for `finish_patches`, which only the driver calls.
 
     Raises
     ------
     StoreError
         If the record of the chunk is missing or damaged.
     """
+    if store.storage.versioned:
+        return _load(store, chunk) is not None
+    record = _carried_out(store, chunk)
+    if record is not None:
+        _settle(store, record)
+    return record is not None
+
+
+def _settle(store: SweepStore, record: Record) -> None:
+    store.ledger.write(record)
+    store.storage.delete(_name(store, record.chunk))
+
+
+def _carried_out(store: SweepStore, chunk: int) -> Record | None:
+    """Write what a patch has to the arrays, and return the chunk's new record; None without one."""
     patch = _load(store, chunk)
     if patch is None:
-        return False
+        return None
     start = time.perf_counter()
     old = _record(store, chunk)
     block = store.recipe.plan.block(chunk)
@@ -130,10 +157,7 @@ def apply_patch(store: SweepStore, chunk: int) -> bool:
         bytes=size,
         crc32=checksum,
     )
-    record = replace(made, device=old.device, round=max(old.round, patch.number))
-    store.ledger.write(record)
-    store.storage.delete(_name(store, chunk))
-    return True
+    return replace(made, device=old.device, round=max(old.round, patch.number))
 
 
 def check_intact(store: SweepStore, chunk: int) -> None:

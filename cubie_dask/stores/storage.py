@@ -22,15 +22,7 @@ from typing import Any
 
 from cubie_dask.errors import StoreBusyError, StoreError
 
-__all__ = [
-    "PARTIAL",
-    "LocalStorage",
-    "Storage",
-    "StorePath",
-    "is_full",
-    "is_url",
-    "open_storage",
-]
+__all__ = ["PARTIAL", "LocalStorage", "Storage", "StorePath", "is_url", "open_storage"]
 
 StorePath = str | os.PathLike[str]
 
@@ -38,7 +30,6 @@ _READ_BYTES = 1 << 16
 _TORN_SECONDS = 3600.0
 # No right to, a file system for reading alone, or a full one.
 _NO_WRITING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 PARTIAL = ".partial"
 """How the names of files end that are not whole yet."""
@@ -52,9 +43,12 @@ class Storage(ABC):
     url : str
         Where it lies: an absolute path or a URL. `open_storage` of it in another process opens the
         same one, so this is all that is ever sent to workers.
+    versioned : bool
+        Whether arrays and attributes change for readers only when `changing` is left.
     """
 
     url: str
+    versioned = False
 
     def __str__(self) -> str:
         """Return the path or URL."""
@@ -85,6 +79,20 @@ class Storage(ABC):
         StoreBusyError
             On leaving, if another process made one meanwhile.
         """
+
+    @contextmanager
+    def changing(self, what: str) -> Iterator[Storage]:
+        """Give a storage whose arrays and attributes may be changed; one process at a time.
+
+        In a versioned one nothing has changed unless the context ends well.
+
+        Parameters
+        ----------
+        what : str
+            What is done, in a few words, for the history of a versioned one.
+        """
+        del what
+        yield self
 
     @abstractmethod
     def exists(self) -> bool:
@@ -200,15 +208,6 @@ def open_storage(store: StorePath | Storage) -> Storage:
 def is_url(text: str) -> bool:
     """Return whether a text is a URL, and no path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
-
-
-def is_full(error: BaseException) -> bool:
-    """Tell whether an error says that a disk has no room left, or a user no more of it."""
-    if isinstance(error, OSError):
-        return error.errno in _FULL
-    # Icechunk has errors of one type and the system's in words.
-    is_icechunk = type(error).__name__ == "IcechunkError"
-    return is_icechunk and any(f"(os error {number})" in str(error) for number in _FULL)
 
 
 def _check_no_secrets(url: str, rest: str) -> None:

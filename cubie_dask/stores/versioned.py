@@ -4,7 +4,7 @@ Below the place that is named lie ``icechunk/``, the repository with all arrays,
 is small: a copy of the group's attributes, the ledger, the drivers. A worker writes a chunk into a
 session of its own that it can't commit, and hands that back with the chunk's record. The driver,
 and no one else, merges sessions and commits; then it writes the records. So what has a record is
-committed, and what was not committed is computed again.
+committed, and what was not committed is computed again. What else changes a store is one commit.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from typing import Any
 
 from cubie_dask.errors import StoreError
 from cubie_dask.progress.events import ChunkFinished, Event, Listener
+from cubie_dask.stores.full_disk import is_full
 from cubie_dask.stores.ledger import Record
-from cubie_dask.stores.storage import LocalStorage, Storage, is_full, open_storage
+from cubie_dask.stores.storage import LocalStorage, Storage, open_storage
 from cubie_dask.stores.store import SweepStore
 from cubie_kernels.errors import InputError
 
-__all__ = ["IcechunkStorage", "Pending", "committing", "forked", "refuse_versioned"]
+__all__ = ["IcechunkStorage", "Pending", "committing", "forked"]
 
 _COMMIT_SECONDS = 30.0
 _BRANCH = "main"
+_ATTRIBUTES = "zarr.json"
 
 
 class IcechunkStorage(Storage):
@@ -43,6 +45,8 @@ class IcechunkStorage(Storage):
     StoreError
         If Icechunk isn't installed, or can't be used with that kind of URL.
     """
+
+    versioned = True
 
     def __init__(self, url: str) -> None:
         place = url.partition("://")[2]
@@ -80,20 +84,27 @@ class IcechunkStorage(Storage):
         return self._beside.vacant()
 
     @contextmanager
+    def changing(self, what: str) -> Iterator[Storage]:
+        """Give the arrays in a session, which is committed; then its attributes are copied."""
+        changed = _Changed(self)
+        yield changed
+        if changed.session.has_uncommitted_changes:
+            _commit(self, changed.session, what, "nothing has changed")
+            self._beside.write(_ATTRIBUTES, changed.read(_ATTRIBUTES))
+
+    @contextmanager
     def making(self) -> Iterator[Any]:
         """Make a repository whose first commit holds what is written."""
         import icechunk
-        from zarr.core.buffer import default_buffer_prototype
-        from zarr.core.sync import sync
 
         with self._beside.making() as made:
             place = str(made.root) if isinstance(self._beside, LocalStorage) else self._beside.url
             repository = icechunk.Repository.create(_place(place))
             session = repository.writable_session(_BRANCH)
             yield session.store
-            attributes: Any = sync(session.store.get("zarr.json", default_buffer_prototype()))
+            attributes = _read(session, _ATTRIBUTES)
             session.commit("the sweep is described")
-            open_storage(place).write("zarr.json", attributes.to_bytes())
+            open_storage(place).write(_ATTRIBUTES, attributes)
 
     def exists(self) -> bool:
         """Return whether anything is here."""
@@ -138,6 +149,30 @@ class IcechunkStorage(Storage):
     def sweep(self, older_than: float = 0.0) -> int:
         """Delete partly written files beside the repository."""
         return self._beside.sweep(older_than)
+
+
+class _Changed(IcechunkStorage):
+    """A repository as a session has it; the attributes are those of the session too."""
+
+    def __init__(self, storage: IcechunkStorage) -> None:
+        super().__init__(storage.url)
+        self.session: Any = storage.repository.writable_session(_BRANCH)
+
+    def zarr(self, read_only: bool = False) -> Any:
+        """Return the arrays of the session."""
+        del read_only
+        return self.session.store
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file beside the repository, or the attributes."""
+        return _read(self.session, name) if name == _ATTRIBUTES else super().read(name)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace a file beside the repository, or the attributes."""
+        if name == _ATTRIBUTES:
+            _write(self.session, name, data)
+        else:
+            super().write(name, data)
 
 
 @dataclass(frozen=True)
@@ -224,12 +259,11 @@ class _Commits:
 
     def __init__(self, store: SweepStore) -> None:
         assert isinstance(store.storage, IcechunkStorage)
-        self._repository, self._ledger = store.storage.repository, store.ledger
-        self._where = str(store.storage)
+        self._storage, self._ledger = store.storage, store.ledger
         self._begin()
 
     def _begin(self) -> None:
-        self._session = self._repository.writable_session(_BRANCH)
+        self._session = self._storage.repository.writable_session(_BRANCH)
         self._merged: list[Record] = []
         self._began = time.monotonic()
 
@@ -244,45 +278,56 @@ class _Commits:
         """Commit what is merged, then add its records to the ledger."""
         if not self._merged:
             return
-        import icechunk
-
-        try:
-            made = self._session.commit(f"{len(self._merged):,} chunks")
-        except (icechunk.IcechunkError, icechunk.ConflictError) as fault:
-            if is_full(fault):
-                raise
-            raise StoreError(
-                f"{self._where} can't be committed ({fault}): {len(self._merged):,} chunks are "
-                "lost. Nothing else may commit to a sweep's repository while it is computed; run "
-                "the same sweep again."
-            ) from fault
-        if self._repository.lookup_branch(_BRANCH) != made:
-            raise StoreError(
-                f"A commit to {self._where} was overrun by that of another process, and "
-                f"{len(self._merged):,} chunks may be lost: run the same sweep again, then verify."
-            )
+        chunks = f"{len(self._merged):,} chunks"
+        _commit(self._storage, self._session, chunks, f"{chunks} are lost")
         for record in self._merged:
             self._ledger.write(record)
         self._begin()
 
 
-def refuse_versioned(storage: Storage, what: str) -> None:
-    """Raise if a store is one of Icechunk, which something can't be done to.
+def _commit(storage: IcechunkStorage, session: Any, what: str, lost: str) -> None:
+    """Commit a session, unless another process has committed to the branch.
 
     Raises
     ------
     StoreError
-        Saying what to do instead.
+        If one has; what is lost then is said.
     """
-    if isinstance(storage, IcechunkStorage):
+    import icechunk
+
+    try:
+        made = session.commit(what)
+    except (icechunk.IcechunkError, icechunk.ConflictError) as fault:
+        if is_full(fault):
+            raise
         raise StoreError(
-            f"{what} can't change {storage}, a store of Icechunk: use a plain store, a path or a "
-            "URL without icechunk://."
+            f"{storage} can't be committed ({fault}): {lost}. Nothing else may commit to a sweep's "
+            "repository while it is at work; give the same command again."
+        ) from fault
+    if storage.repository.lookup_branch(_BRANCH) != made:
+        raise StoreError(
+            f"A commit to {storage} was overrun by that of another process: perhaps {lost}. Give "
+            "the same command again, then verify."
         )
 
 
 def _contents(record: Record) -> dict[str, Any]:
     return {one.name: getattr(record, one.name) for one in fields(Record)}
+
+
+def _read(session: Any, name: str) -> bytes:
+    from zarr.core.buffer import default_buffer_prototype
+    from zarr.core.sync import sync
+
+    found: Any = sync(session.store.get(name, default_buffer_prototype()))
+    return found.to_bytes()
+
+
+def _write(session: Any, name: str, data: bytes) -> None:
+    from zarr.core.buffer import default_buffer_prototype
+    from zarr.core.sync import sync
+
+    sync(session.store.set(name, default_buffer_prototype().buffer.from_bytes(data)))
 
 
 def _place(url: str) -> Any:

@@ -141,6 +141,47 @@ def test_records_and_signs_of_life_that_have_no_room(tmp_path, undisturbed):
     scripted(undisturbed, RECORDS, tmp_path / "disk", "size=16m")
 
 
+REPAIRS = """
+from killed_extension import RHO, small_sweep
+from killed_retry import failing_sweep
+from cubie_dask import extend_sweep, retry_failed, resume_sweep
+
+def retry():
+    return retry_failed(failed, max_steps=10_000, progress="none")
+
+def extend():
+    return extend_sweep(short, rho=RHO[5:])
+
+failed, short = DISK / "failed.zarr", DISK / "short.zarr"
+failing_sweep().run(failed, progress="none")
+small_sweep(5, 3).run(short, progress="none")
+ballast = DISK / "ballast"
+for work in (retry, extend):
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+    try:
+        work()
+    except StorageFullError as error:
+        assert "All finished chunks are kept" in str(error), error
+    else:
+        raise AssertionError("the disk was not full")
+    ballast.unlink()
+    work()
+assert sweep_report(failed).runs_failed == 0
+assert resume_sweep(short, progress="none").complete
+assert verify_sweep(failed).whole
+assert verify_sweep(short).whole
+"""
+
+
+def test_repairs_on_a_full_disk(tmp_path, undisturbed):
+    scripted(undisturbed, REPAIRS, tmp_path / "disk", "size=2m")
+
+
 WORKERS = """
 store = DISK / "a.zarr"
 with local_cluster(2) as client:

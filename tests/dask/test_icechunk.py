@@ -20,7 +20,6 @@ from cubie_dask import (
     verify_sweep,
 )
 from cubie_dask.progress.events import ChunkFinished
-from cubie_dask.repairs.retrying import retry_failed
 from cubie_dask.stores.storage import open_storage
 from cubie_kernels.errors import InputError
 
@@ -149,9 +148,6 @@ def test_what_is_refused(tmp_path):
     sweep = lorenz_sweep(400)
     with pytest.raises(InputError, match="can't be computed in shares"):
         sweep.run(url, progress="none", share=(0, 2))
-    sweep.run(url, progress="none")
-    with pytest.raises(StoreError, match=r"retry_failed can't change .* a store of Icechunk"):
-        retry_failed(url, rtol=1e-9, progress="none")
     with pytest.raises(StoreError, match="give a path or s3://"):
         open_storage("icechunk://memory://a")
 
