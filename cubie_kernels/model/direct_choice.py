@@ -74,7 +74,7 @@ def choose_direct(
     """
     pattern = tuple(pattern)
     plan = lu_plan(n, pattern, mass)
-    straight = plan.operations + plan.solve_operations
+    straight = plan.operations + plan.scalings + plan.solve_operations
     if pair and straight <= MOST_STRAIGHT:
         code = lu_pair_source(n, pattern, mass)
         straight += code.operations + code.solve_operations

@@ -16,6 +16,7 @@ from cubie_kernels.errors import InputError
 
 __all__ = ["LuPlan", "checked_mass", "checked_pattern", "lu_plan", "matched_rows"]
 
+_MOST_USES = 8  # operations per entry from which on factors are read back from memory
 _MOST_TRIED = 8  # pivots of equal Markowitz product whose fill-in is counted
 
 
@@ -32,7 +33,7 @@ class LuPlan:
     order : tuple of (int, int)
         Row and column of each pivot.
     operations : int
-        Operations of ``lu_factor``; a product with a subtraction counts as two.
+        Operations of ``lu_factor`` but ``scalings``; a product with a subtraction counts as two.
     solve_operations : int
         Operations of ``lu_solve``.
     rows : tuple of tuple of int
@@ -51,6 +52,17 @@ class LuPlan:
     rows: tuple[tuple[int, ...], ...]
     places: Mapping[tuple[int, int], int]
     weights: Mapping[tuple[int, int], float]
+
+    @property
+    def kept(self) -> bool:
+        """Whether straight-line code keeps all entries in registers while they are eliminated."""
+        return self.operations <= _MOST_USES * self.entries
+
+    @property
+    def scalings(self) -> int:
+        """Operations of ``lu_factor`` that divide U by its pivots, where entries are kept."""
+        above = sum(len(row) - row.index(i) - 1 for i, row in enumerate(self.rows))
+        return above if self.kept else 0
 
     def tables(self) -> dict[str, tuple[int, ...]]:
         """Return where loops over the factors find their entries.

@@ -5,6 +5,9 @@ matrix ``M`` and a Jacobian ``J`` of known pattern. `cubie_kernels.model.lu_plan
 beforehand. Rows are eliminated one after the other (Doolittle), so that few values are alive at a
 time.
 
+Real rows of U whose entries stay in registers are stored divided by their pivots: a solution then
+waits for one operation in each row instead of two.
+
 A number is a pair of texts, its real and its imaginary part; the imaginary part of what is real
 whatever the values is empty, and takes no operation. Real code is complex code without any.
 """
@@ -19,7 +22,6 @@ from cubie_kernels.model.lu_plan import LuPlan, lu_plan
 __all__ = ["LuCode", "lu_pair_source", "lu_source"]
 
 _MOST_TERMS = 8  # products in one line
-_MOST_USES = 8  # operations per entry from which on factors are read back from memory
 
 _Number = tuple[str, str]
 
@@ -91,7 +93,7 @@ class _Writer:
         self._plan = plan
         self._pair = pair
         self._rows = plan.rows
-        self._kept = plan.operations <= _MOST_USES * plan.entries
+        self._scaled = plan.kept and not pair
         self._imaginary = self._with_imaginary_part() if pair else set[tuple[int, int]]()
         self._index: dict[tuple[int, int], int] = {}
         self._entries = 0
@@ -141,6 +143,11 @@ class _Writer:
                 lines += self._entry(i, j)
             lines += self._reciprocal(i)
             lines += self._store(i, i, self._pivot(i))
+            if self._scaled:
+                for j in entries:
+                    if j > i:
+                        (value, _), (pivot, _) = self._local(i, j), self._pivot(i)
+                        lines += self._store(i, j, (f"{value} * {pivot}", ""))
         return [*lines, "    return _g"]
 
     def _entry(self, i: int, j: int) -> list[str]:
@@ -157,7 +164,7 @@ class _Writer:
         if j < i:
             lines += _times(name, value, self._factor_of(j, j))
             lines.append(f"    _g = _g{''.join(f' + {part} * {part}' for part in name if part)}")
-        if j != i:
+        if j < i or (j > i and not self._scaled):
             lines += self._store(i, j, name)
         return lines
 
@@ -200,7 +207,7 @@ class _Writer:
 
     def _factor_of(self, i: int, j: int) -> _Number:
         """Return the text of a final entry of an earlier row."""
-        if not self._kept:
+        if not self._plan.kept:
             return self._stored(i, j)
         return self._pivot(i) if i == j else self._local(i, j)
 
@@ -223,10 +230,12 @@ class _Writer:
             first = f"{sides[0]}[{row}]", f"{sides[1]}[{row}]" if self._pair else ""
             lines += _less(names[i], first, products)
         for i in reversed(range(len(names))):
-            products = [(self._stored(i, k), names[k]) for k in self._rows[i] if k > i]
-            if products:
-                lines += _less(names[i], names[i], products)
-            lines += _times(names[i], names[i], self._stored(i, i))
+            # Those that are known first come first: the others are waited for.
+            later = sorted((k for k in self._rows[i] if k > i), reverse=True)
+            products = [(self._stored(i, k), names[k]) for k in later]
+            scaled = _times(names[i], names[i], self._stored(i, i))
+            rest = _less(names[i], names[i], products) if products else []
+            lines += [*scaled, *rest] if self._scaled else [*rest, *scaled]
         stores = sorted((column, i) for i, (_, column) in enumerate(self._plan.order))
         for side, part in zip(sides, (0, 1), strict=True):
             if side:
