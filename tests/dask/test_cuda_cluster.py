@@ -4,12 +4,14 @@ import importlib.util
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from cli_sweeps import environment
+from processes import small_mounts
 from sweep_models import assert_same_files, lorenz_sweep
 
 from cubie_dask import ClusterError, cuda_cluster
@@ -67,6 +69,39 @@ def test_a_worker_for_each_gpu(tmp_path, three_gpus):
     assert seen["chosen"] == {"2": "2,0", "0": "0,2"}
     lorenz_sweep(20).run(tmp_path / "alone", progress="none")
     assert_same_files(tmp_path / "spread", tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_gpus_and_a_machine_without_share_a_sweep(tmp_path, three_gpus):
+    three_gpus.pop("CUDA_VISIBLE_DEVICES", None)
+    small_mounts()
+    ended = subprocess.run(
+        [sys.executable, str(HERE / "mixed_workers.py"), str(tmp_path / "mixed")],
+        env=three_gpus | {"PYTHONPATH": f"{HERE}{os.pathsep}{three_gpus['PYTHONPATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert ended.returncode == 0, ended.stderr
+    seen = json.loads(ended.stdout.splitlines()[-1])
+    assert seen["complete"]
+    workers = seen["workers"]
+    here = socket.gethostname()
+    assert {name: (host, gpu) for name, (host, _, _, gpu) in workers.items()} == {
+        "0": (here, "0,1"),
+        "1": (here, "1,0"),
+        "cpu": ("cpu-node", None),
+    }
+    # Two tasks share the cores of this machine, and one has those of the other for itself.
+    for name, (host, _, cores, _) in workers.items():
+        beside = [c for h, _, c, _ in workers.values() if h == host and set(c) & set(cores)]
+        assert seen["threads"][name] == max(1, len(cores) // len(beside)), name
+    # All three did some of it, and each record says which, and what computed it there.
+    by = {f"{host}:{pid}" for host, pid, _, _ in workers.values()}
+    assert {worker for worker, _ in seen["records"]} == by
+    assert all(device.startswith("cpu ") for _, device in seen["records"])
+    lorenz_sweep(10).run(tmp_path / "alone", progress="none")
+    assert_same_files(tmp_path / "mixed", tmp_path / "alone")
 
 
 def test_without_a_gpu_or_dask_cuda_it_says_what_to_do():
