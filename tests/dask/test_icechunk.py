@@ -14,8 +14,10 @@ from sweep_models import assert_same_results, lorenz_sweep
 
 from cubie_dask import (
     StoreError,
+    extend_sweep,
     open_sweep,
     repair_sweep,
+    resume_sweep,
     sweep_report,
     verify_sweep,
 )
@@ -182,4 +184,8 @@ def test_on_s3(monkeypatch, plain):
         url = f"icechunk://{bucket}/a"
         assert lorenz_sweep(CHUNK_RUNS).run(url, progress="none").complete
         assert_same_results(open_sweep(url).load(), plain)
+        assert verify_sweep(url).whole
+        extend_sweep(url, rho=[22.0])
+        assert resume_sweep(url, progress="none").complete
+        assert_same_results(open_sweep(url).load().isel(rho=slice(7)), plain)
         assert verify_sweep(url).whole

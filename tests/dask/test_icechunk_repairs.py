@@ -217,7 +217,6 @@ getattr(tests, act)(url)
 @pytest.mark.parametrize(
     ("act", "name", "commit", "when"),
     [
-        pytest.param("retry", "failed", 1, "before", marks=pytest.mark.slow),
         pytest.param("retry", "failed", 1, "after", marks=pytest.mark.slow),
         ("retry", "failed", 2, "before"),
         ("retry", "failed", 2, "after"),
