@@ -211,6 +211,8 @@ def _method_options(settings: dict[str, Any]) -> dict[str, Any]:
         options["controller"] = controllers.pop()
     if "linear_solver" in chosen[-1]:
         options["linear_solver"] = _linear_solver(chosen[-1]["linear_solver"])
+    if "newton" in chosen[-1]:
+        options["newton"] = chosen[-1]["newton"]
     return options
 
 

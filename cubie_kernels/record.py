@@ -44,6 +44,7 @@ _LONG_NAMES = {
     "newton_iterations": "number of iterations of Newton's method",
     "newton_residual_norm": "norm of what the stage's equations lack, over the tolerances",
     "newton_delta_norm": "norm of the change by a Newton iteration, over the tolerances",
+    "newton_length": "part of a Newton update that was taken",
     "newton_rate": "rate at which changes by Newton iterations shrink",
     "linear_code": "how the linear solver ended",
     "linear_iterations": "number of iterations of the linear solver",
@@ -110,7 +111,7 @@ def record(
             Where the derivatives of the stages were computed, what they are, and in Rosenbrock
             methods the solutions of the stages' linear systems.
         ``newton_iterations``, ``newton_residual_norm``, ``newton_delta_norm``, ``newton_rate``
-            Newton's method.
+            Newton's method; ``newton_length`` of the damped one.
         ``linear_code``, ``linear_iterations``, ``linear_residual``
             The linear solver; residuals of a matrix-free one.
         ``status``, ``final_time``, ``accepted_steps``, ``rejected_steps``

@@ -49,6 +49,8 @@ def provenance(solver: Solver) -> dict[str, str | int | float | list[float]]:
     linear = solver.choices[-1].linear
     if linear is not None:
         attributes["linear_solver"] = linear.name
+        if solver.choices[-1].damped:
+            attributes["newton"] = "damped"
     if solver.dt is not None:
         attributes["dt" if not solver.adaptive else "first_dt"] = solver.dt
     return attributes

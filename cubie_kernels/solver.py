@@ -98,6 +98,8 @@ class Solver:
         ``"steepest_descent"``); by default what suits the model, see ``choices``.
     preconditioner : {"ilu", "jacobi", "neumann", "none"}, optional
         Of the matrix-free ones among these; default ``"ilu"``.
+    newton : {"simplified", "damped"}, default "simplified"
+        How a diagonally implicit method iterates; ``"damped"`` takes a matrix-free linear solver.
     precision : {"float64", "float32", "float16"}
         Of the state; time is always float64. float16 needs ``target="numpy"``.
     target : {"auto", "cpu", "numpy"}
@@ -170,6 +172,7 @@ class Solver:
         controller: str | Controller | None = None,
         linear_solver: str | KrylovConfig = "auto",
         preconditioner: str | None = None,
+        newton: str = "simplified",
         precision: str = "float64",
         target: str = "auto",
         swept: Sequence[str] = (),
@@ -196,6 +199,7 @@ class Solver:
             controller=controller,
             linear_solver=linear_solver,
             preconditioner=preconditioner,
+            newton=newton,
             rtol=least,
             precision=precision,
         )
@@ -232,11 +236,9 @@ class Solver:
             steps = f"dt = {self.dt:g}"
         saves = "end state" if self.times is None else f"{len(self.times):,} saves"
         methods = " or ".join(choice.tableau.name for choice in self.choices)
-        linear = self.choices[-1].linear
-        solver = "" if linear is None else f" with {linear.name}"
         return (
-            f"{methods}{solver}, {steps}, t = {t0:g} … {t1:g}, {saves}, {self.precision} on "
-            f"{self.target}"
+            f"{methods}{self.choices[-1].solvers}, {steps}, t = {t0:g} … {t1:g}, {saves}, "
+            f"{self.precision} on {self.target}"
         )
 
     def settings(self) -> dict[str, Any]:
@@ -274,6 +276,7 @@ class Solver:
             adaptive=self.adaptive,
             controller=chosen.controller,
             linear_solver="lu" if chosen.linear is None else chosen.linear.solver,
+            newton=chosen.newton,
             detect_stiffness=choice + 1 < len(self.choices),
             swept_parameters=tuple(name for name in system.parameters if name in given),
             swept_states=tuple(name for name in system.states if name in given),

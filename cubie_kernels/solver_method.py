@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cubie_kernels.errors import InputError
+from cubie_kernels.errors import InputError, nearest
 from cubie_kernels.kernels.controllers import Controller, get_controller
 from cubie_kernels.methods import Method, get_method, methods
 from cubie_kernels.methods.increment_dense import ends_on_stage
@@ -14,10 +14,20 @@ if TYPE_CHECKING:
     from cubie_kernels.build.linear_choice import LinearChoice
     from cubie_kernels.model.system import System
 
-__all__ = ["AUTO", "DEFAULT_CONTROLLERS", "MethodChoice", "MethodOptions", "chosen_methods"]
+__all__ = [
+    "AUTO",
+    "DEFAULT_CONTROLLERS",
+    "NEWTON_ITERATIONS",
+    "MethodChoice",
+    "MethodOptions",
+    "chosen_methods",
+]
 
 AUTO = ("tsit5", "rodas5p")
 """The explicit method of ``method="auto"``, and the implicit one for runs that it finds stiff."""
+
+NEWTON_ITERATIONS = ("simplified", "damped")
+"""How the stages of diagonally implicit methods are solved for."""
 
 DEFAULT_CONTROLLERS = {
     "erk": "pi",
@@ -37,6 +47,7 @@ class MethodOptions:
     controller: str | Controller | None
     linear_solver: Any
     preconditioner: str | None
+    newton: str
     rtol: float
     precision: str
 
@@ -53,11 +64,26 @@ class MethodChoice:
         What steers its steps.
     linear : LinearChoice, or None
         The linear solver of an implicit method, and the reason for it.
+    newton : {"simplified", "damped"}
+        Newton's iteration of a method that has one.
     """
 
     tableau: Method
     controller: Controller
     linear: LinearChoice | None
+    newton: str = "simplified"
+
+    @property
+    def solvers(self) -> str:
+        """Say what solves the equations of an implicit step, behind the method's name."""
+        if self.linear is None:
+            return ""
+        return f" with {self.linear.name}{' and damped Newton' if self.damped else ''}"
+
+    @property
+    def damped(self) -> bool:
+        """Whether Newton's iteration is the damped one."""
+        return self.newton == "damped"
 
     def settings(self) -> dict[str, Any]:
         """Return name, controller and linear solver as values that JSON can hold."""
@@ -72,7 +98,8 @@ class MethodChoice:
         if self.linear is not None:
             solver = self.linear.solver
             found["linear_solver"] = solver if isinstance(solver, str) else asdict(solver)
-        return found
+        # Said where it isn't the usual one, so that solvers keep the settings they always had.
+        return found | ({"newton": self.newton} if self.damped else {})
 
 
 def chosen_methods(system: System, options: MethodOptions) -> tuple[MethodChoice, ...]:
@@ -85,6 +112,7 @@ def chosen_methods(system: System, options: MethodOptions) -> tuple[MethodChoice
         adaptive steps, a mass matrix and a method that cannot take it, linear solvers and an
         explicit method.
     """
+    _check_newton(options)
     if _is_auto(options.method):
         if not options.adaptive:
             raise InputError(
@@ -108,17 +136,8 @@ def _chosen(system: System, name: str, options: MethodOptions) -> MethodChoice:
         default = DEFAULT_CONTROLLERS[tableau.family]
         controller = get_controller(default if controller is None else str(controller))
     if tableau.implicit:
-        from cubie_kernels.build.linear_choice import choose_linear_solver
-
-        linear = choose_linear_solver(
-            system,
-            tableau,
-            options.linear_solver,
-            options.preconditioner,
-            options.rtol,
-            options.precision,
-        )
-        return MethodChoice(tableau, controller, linear)
+        linear = _linear(system, tableau, options)
+        return MethodChoice(tableau, controller, linear, options.newton)
     if not _is_auto(options.method):
         for option, given in (
             ("linear_solver", None if options.linear_solver == "auto" else options.linear_solver),
@@ -130,6 +149,52 @@ def _chosen(system: System, name: str, options: MethodOptions) -> MethodChoice:
                     "and solves no linear systems: leave it out, or take method='rodas5p'."
                 )
     return MethodChoice(tableau, controller, None)
+
+
+def _linear(system: System, tableau: Method, options: MethodOptions) -> LinearChoice:
+    from cubie_kernels.build.krylov_source import KrylovConfig
+    from cubie_kernels.build.linear_choice import choose_linear_solver
+
+    damped = options.newton == "damped"
+    preconditioner = options.preconditioner
+    taken = damped and options.linear_solver == "auto"
+    if taken:
+        preconditioner = preconditioner or "ilu"
+    linear = choose_linear_solver(
+        system, tableau, options.linear_solver, preconditioner, options.rtol, options.precision
+    )
+    if damped and not isinstance(linear.solver, KrylovConfig):
+        raise InputError(
+            f"newton='damped' needs products with the matrix at each iterate, but linear_solver="
+            f"{linear.name!r} factorises that of the start of the step: use 'gmres' or "
+            "'bicgstab', or leave out linear_solver or newton."
+        )
+    if taken:
+        linear = replace(linear, reason="damped Newton needs products with each iterate's matrix")
+    return linear
+
+
+def _check_newton(options: MethodOptions) -> None:
+    """Raise for an iteration that there is none of, or that the method has no use for."""
+    if options.newton not in NEWTON_ITERATIONS:
+        raise InputError(
+            f"newton={options.newton!r} is none of {', '.join(map(repr, NEWTON_ITERATIONS))}."
+            f"{nearest(str(options.newton), NEWTON_ITERATIONS)}"
+        )
+    if options.newton == "simplified":
+        return
+    name = "auto" if _is_auto(options.method) else get_method(options.method).name
+    family = "rosenbrock" if name == "auto" else get_method(name).family
+    if family != "dirk":
+        why = {
+            "erk": "is explicit and solves no equations",
+            "firk": "solves for all its stages at once, by the simplified iteration alone",
+            "rosenbrock": "has linear equations alone, and no iteration",
+        }[family]
+        raise InputError(
+            f"newton='damped' is for diagonally implicit methods, but {name!r} {why}: leave it "
+            "out, or take method='kvaerno5' or another of the family 'dirk'."
+        )
 
 
 def _is_auto(method: str) -> bool:

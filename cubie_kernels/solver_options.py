@@ -34,6 +34,7 @@ class SolverOptions(TypedDict, total=False):
     controller: str | Controller | None
     linear_solver: str | KrylovConfig
     preconditioner: str | None
+    newton: str
     precision: str
     target: str
     saved: Sequence[str] | None

@@ -15,7 +15,7 @@ __all__ = [
     "share",
 ]
 
-_CHANGED_TEXTS = ("method", "controller", "linear_solver", "preconditioner")
+_CHANGED_TEXTS = ("method", "controller", "linear_solver", "preconditioner", "newton")
 _CHANGED_NUMBERS = ("dt", "dt_min", "dt_max")
 
 

@@ -156,6 +156,7 @@ def _options(file: Table, folder: Path) -> dict[str, Any]:
         "controller",
         "linear_solver",
         "preconditioner",
+        "newton",
         "precision",
         "target",
     ):

@@ -49,6 +49,9 @@ class KernelConfig:
         Whether an explicit method ends runs that it finds stiff.
     linear_solver : {"lu", "banded", "indexed"} or KrylovConfig
         How the linear systems of an implicit method are solved.
+    newton : {"simplified", "damped"}
+        How the stages of a diagonally implicit method are solved for; the second goes with a
+        matrix-free linear solver.
     maths : {"auto", "inline", "libmvec", "portable"}
         How elementary functions are computed on the CPU.
     records : bool
@@ -78,6 +81,7 @@ class KernelConfig:
     maths: str = "auto"
     detect_stiffness: bool = False
     linear_solver: str | KrylovConfig = "lu"
+    newton: str = "simplified"
     records: bool = False
 
     def __post_init__(self) -> None:

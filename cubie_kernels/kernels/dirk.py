@@ -205,7 +205,7 @@ def take_step(t, h, y, p, y_new, rtol, atol, active, k, between, *WORK):
                     d[i] = real(h * total(GUESS[r][j] * stages[j * N + i] for j in range(r)))
         fault, tries, count = solve_stage(
             real(t_stage), real(t), y, p, a, both(active, trouble == 0), limit, d, base, between,
-            delta, residual, weight, rate, *LINEAR,
+            delta, residual, weight, rate, *SOLVERS,
         )
         trouble = select(fault > 0, fault, trouble)
         changes = changes + tries

@@ -12,9 +12,10 @@ import numpy as np
 
 from cubie_kernels.buffers import BufferRegistry
 
-__all__ = ["NEWTON", "declare_newton", "newton_constants"]
+__all__ = ["BUFFERS", "NEWTON", "declare_newton", "newton_constants"]
 
 NEWTON = "newton"
+BUFFERS = ("newton_delta", "newton_residual", "newton_weight")
 
 # What is left of an iteration's error: this part of the tolerance, or so many roundings.
 _TOLERANCE, _ROUNDINGS = 0.03, 4.0
@@ -39,11 +40,12 @@ def newton_constants(precision: str, adaptive: bool, growth: float) -> dict[str,
     }
 
 
-def declare_newton(registry: BufferRegistry, states: int, precision: str) -> None:
-    """Declare what the iteration needs; the step that calls it hosts it."""
-    buffers = {"newton_delta": states, "newton_residual": states, "newton_weight": states}
-    for name, size in buffers.items():
-        registry.register(name, NEWTON, size, "local", precision=precision)
+def declare_newton(
+    registry: BufferRegistry, states: int, precision: str, names: tuple[str, ...] = BUFFERS
+) -> None:
+    """Declare what the iteration needs, or some of it; the step that calls it hosts it."""
+    for name in names:
+        registry.register(name, NEWTON, states, "local", precision=precision)
 
 
 # ---------------------------------------------------------------------------- lane source

@@ -72,6 +72,7 @@ def test_provenance_is_in_the_attributes_and_fits_netcdf(tmp_path):
         {"atol": {"x": 1e-8, "y": 1e-9, "z": 1e-7}, "dt_max": 0.1, "fixed": {"sigma": 9.0}},
         {"method": "rodas4", "linear_solver": "gmres", "preconditioner": "jacobi"},
         {"method": "radau-iia-5", "controller": "pid"},
+        {"method": "kvaerno5", "newton": "damped"},
         {"method": "auto"},
         {"method": "auto", "controller": "i", "linear_solver": "banded"},
     ],

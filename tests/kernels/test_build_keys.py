@@ -8,6 +8,7 @@ from kernel_problems import CHIRP
 from cubie_kernels import System
 from cubie_kernels.build import KernelConfig, build_kernel
 from cubie_kernels.build.keys import KernelKey, versions
+from cubie_kernels.build.krylov_source import KrylovConfig
 from cubie_kernels.kernels.controllers import get_controller
 
 KEY = KernelKey(
@@ -68,12 +69,14 @@ OTHER_CONFIGS = {
     "maths": "portable",
     "detect_stiffness": True,
     "linear_solver": "banded",
+    "newton": "damped",
     "records": True,
 }
 # Choices that some kernels have only, and such a kernel.
 BASES = {
     "detect_stiffness": {"method": "tsit5"},
     "linear_solver": {"method": "rosenbrock23"},
+    "newton": {"method": "sdirk2", "linear_solver": KrylovConfig()},
     "records": {"target": "numpy"},
 }
 

@@ -20,7 +20,7 @@ def test_the_examples_print_what_the_page_shows(capsys):
     names: dict = {}
     shown = None
     blocks = re.findall(r"```(python|text)\n(.*?)```", PAGE, re.DOTALL)
-    assert [kind for kind, _ in blocks].count("text") == 3
+    assert [kind for kind, _ in blocks].count("text") == 4
     for kind, body in blocks:
         if kind == "python":
             exec(compile(body, "docs/linear-solvers.md", "exec"), names)
