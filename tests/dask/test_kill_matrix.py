@@ -169,7 +169,7 @@ def test_workers_killed_again_and_again(tmp_path, monkeypatch):
 
     def kill(event):
         nonlocal last
-        if isinstance(event, ChunkFinished) and time.monotonic() - last > 1.0 and len(killed) < 8:
+        if isinstance(event, ChunkFinished) and time.monotonic() - last > 1.0 and len(killed) < 5:
             last = time.monotonic()
             pid = int(event.record.worker.rpartition(":")[2])
             if psutil.pid_exists(pid):
