@@ -33,7 +33,7 @@ DEFAULT_CONTROLLERS = {
     "erk": "pi",
     "dirk": "gustafsson",
     "firk": "predictive",
-    "rosenbrock": "gustafsson",
+    "rosenbrock": "careful",
 }
 """The step-size controller of each family of methods, unless another is asked for."""
 

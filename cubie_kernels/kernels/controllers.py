@@ -81,6 +81,15 @@ CONTROLLERS: dict[str, Controller] = {
             cautious=True,
             reference="Hairer & Wanner, Solving ODEs II (1996), IV.8 (RADAU5)",
         ),
+        Controller(
+            "careful",
+            (2.0, -1.0, 0.0),
+            alpha=-1.0,
+            safety=0.85,
+            cautious=True,
+            reference="predictive, with the safety factor that the stiff ensembles take least "
+            "steps with (benchmarks/stiff_precision.py, Rosenbrock methods)",
+        ),
     )
 }
 
