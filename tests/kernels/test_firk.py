@@ -204,7 +204,7 @@ def test_single_precision():
     [
         ("robertson", "gmres", "ilu"),
         pytest.param("robertson", "gmres", "jacobi", marks=pytest.mark.slow),
-        ("van der pol", "bicgstab", "ilu"),
+        pytest.param("van der pol", "bicgstab", "ilu", marks=pytest.mark.slow),
         ("hires", "minimal_residual", "ilu"),
     ],
 )
