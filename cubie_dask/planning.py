@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cubie_dask.sweep import Sweep
     from cubie_kernels.solver import Solver
 
-__all__ = ["checked_bytes", "chunks_of", "estimated_plan", "plan_to_run"]
+__all__ = ["chunks_of", "estimated_plan", "plan_to_run"]
 
 _UNITS = {"": 1, "b": 1} | {
     f"{prefix}{infix}{end}": base**power
@@ -78,7 +78,7 @@ def estimated_plan(
         sweep.solver,
         sweep.grid,
         workers=workers,
-        memory=None if memory is None else checked_bytes("memory", memory),
+        memory=None if memory is None else _checked_bytes("memory", memory),
         run_seconds=run_seconds,
     )
     plan, reason = chunks_of(sweep.solver, sweep.grid, sweep.chunk_runs, known)
@@ -129,7 +129,7 @@ def plan_to_run(
     return chunks_of(sweep.solver, sweep.grid, None, known)[0]
 
 
-def checked_bytes(what: str, given: int | str) -> int:
+def _checked_bytes(what: str, given: int | str) -> int:
     """Return a number of bytes that was given as one, or as a text such as ``"8 GB"``.
 
     Raises

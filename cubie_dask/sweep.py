@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from cubie_dask.execution.passes import PassOptions, run_pass
 from cubie_dask.grids.grid import Grid
 from cubie_dask.planning import chunks_of, estimated_plan, plan_to_run
 from cubie_dask.plans.estimate import pilot_seconds
 from cubie_dask.plans.plan import Plan
-from cubie_dask.progress.events import Event, listener_for
+from cubie_dask.progress.events import Progress, listener_for
 from cubie_dask.progress.report import Report, report_of
 from cubie_dask.recipe import Recipe
 from cubie_dask.stores.rounding import check_keepbits
@@ -184,7 +184,7 @@ class Sweep:
         store: StorePath | Storage,
         client: Client | None = None,
         *,
-        progress: Literal["auto", "bar", "lines", "none"] | bool | Callable[[Event], None] = "auto",
+        progress: Progress = "auto",
         threads: int | None = None,
         max_time: float | None = None,
         share: tuple[int, int] = (0, 1),

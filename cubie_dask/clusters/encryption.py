@@ -14,7 +14,7 @@ from cubie_kernels.errors import InputError
 if TYPE_CHECKING:
     from distributed import Security
 
-__all__ = ["TlsFiles", "temporary_security", "write_tls_files"]
+__all__ = ["TlsFiles", "write_tls_files"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class TlsFiles:
 _ROLES = ("client", "scheduler", "worker")
 
 
-def temporary_security() -> Security:
+def _temporary_security() -> Security:
     """Return settings with a new certificate that lives in this process only.
 
     Raises
@@ -96,7 +96,7 @@ def write_tls_files(folder: str | os.PathLike[str]) -> TlsFiles:
     ClusterError
         Without the package cryptography.
     """
-    security = temporary_security()
+    security = _temporary_security()
     folder = Path(folder)
     try:
         folder.mkdir(mode=0o700)

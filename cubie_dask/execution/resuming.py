@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from cubie_dask.execution.passes import PassOptions, run_pass
-from cubie_dask.progress.events import Event, listener_for
+from cubie_dask.progress.events import Progress, listener_for
 from cubie_dask.progress.report import Report, report_of
 from cubie_dask.stores.storage import Storage, StorePath
 from cubie_dask.stores.store import open_store
@@ -21,7 +20,7 @@ def resume_sweep(
     store: StorePath | Storage,
     client: Client | None = None,
     *,
-    progress: Literal["auto", "bar", "lines", "none"] | bool | Callable[[Event], None] = "auto",
+    progress: Progress = "auto",
     threads: int | None = None,
     max_time: float | None = None,
     share: tuple[int, int] = (0, 1),

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from cubie_dask.stores.ledger import Record
 from cubie_kernels.errors import InputError, nearest
@@ -20,6 +20,7 @@ __all__ = [
     "Event",
     "Lines",
     "Listener",
+    "Progress",
     "SweepEnded",
     "SweepStarted",
     "SweepStopping",
@@ -130,6 +131,8 @@ class SweepEnded:
 
 Event = SweepStarted | ChunkFinished | ChunkFailed | ChunkProbed | SweepStopping | SweepEnded
 Listener = Callable[[Event], None]
+Progress = Literal["auto", "bar", "lines", "none"] | bool | Listener
+"""What `progress` arguments may be; see `listener_for`."""
 
 
 @dataclass
@@ -263,7 +266,7 @@ class Bar:
             self._bar.console.print(f"sweep {_ending(event)}", markup=False, highlight=False)
 
 
-def listener_for(progress: str | bool | Listener) -> Listener:
+def listener_for(progress: Progress) -> Listener:
     """Return the listener that a `progress` argument asks for.
 
     Parameters

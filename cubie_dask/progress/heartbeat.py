@@ -20,7 +20,7 @@ from typing import Any
 from cubie_dask.progress.events import ChunkFailed, ChunkFinished, Event, SweepEnded, SweepStarted
 from cubie_dask.stores.storage import Storage
 
-__all__ = ["Heartbeat", "StoreProgress", "progress_name", "read_heartbeats"]
+__all__ = ["Heartbeat", "StoreProgress", "read_heartbeats"]
 
 _WINDOW_SECONDS = 120.0
 _MOST_WORKERS = 256
@@ -96,7 +96,7 @@ class StoreProgress:
         interval: float = 3.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._storage, self._name = storage, f"{folder}/{progress_name(share)}"
+        self._storage, self._name = storage, f"{folder}/{_progress_name(share)}"
         self._share, self._interval, self._clock = share, interval, clock
         self._started, self._last = _now(), float("-inf")
         self._sizes = (0, 0)
@@ -172,7 +172,7 @@ class StoreProgress:
             logging.getLogger("cubie_dask").warning("No progress written: %s", fault)
 
 
-def progress_name(share: tuple[int, int]) -> str:
+def _progress_name(share: tuple[int, int]) -> str:
     """Return the name of the file of a driver with a share of the sweep."""
     k, n = share
     return "progress.json" if n == 1 else f"progress-{k}-of-{n}.json"

@@ -7,7 +7,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from cubie_dask.errors import SweepInterrupted
 from cubie_dask.execution.driver import WHOLE, driving
@@ -15,7 +15,13 @@ from cubie_dask.execution.execute import Executor, drive
 from cubie_dask.execution.policy import Attempt, Probed, Task
 from cubie_dask.execution.room import full_disk_told
 from cubie_dask.execution.stopping import Stopping, check_max_time, heeding_signals
-from cubie_dask.progress.events import Event, Listener, SweepEnded, SweepStarted, listener_for
+from cubie_dask.progress.events import (
+    Listener,
+    Progress,
+    SweepEnded,
+    SweepStarted,
+    listener_for,
+)
 from cubie_dask.progress.report import Report, report_of
 from cubie_dask.repairs.retried import chosen_runs, retry_chunk
 from cubie_dask.repairs.rounds import (
@@ -63,7 +69,7 @@ def retry_failed(
     client: Client | None = None,
     *,
     status: Status | str | Iterable[Status | str] | None = None,
-    progress: Literal["auto", "bar", "lines", "none"] | bool | Callable[[Event], None] = "auto",
+    progress: Progress = "auto",
     threads: int | None = None,
     max_time: float | None = None,
     **options: Unpack[RetryOptions],

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from cubie_dask.errors import StoreBusyError, StoreError
+from cubie_dask.stores.part_files import PARTIAL, part_of
 
-__all__ = ["PARTIAL", "LocalStorage", "Storage", "StorePath", "is_url", "open_storage"]
+__all__ = ["LocalStorage", "Storage", "StorePath", "is_url", "open_storage"]
 
 StorePath = str | os.PathLike[str]
 
@@ -30,9 +31,6 @@ _READ_BYTES = 1 << 16
 _TORN_SECONDS = 3600.0
 # No right to, a file system for reading alone, or a full one.
 _NO_WRITING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
-
-PARTIAL = ".partial"
-"""How the names of files end that are not whole yet."""
 
 
 class Storage(ABC):
@@ -301,13 +299,13 @@ class LocalStorage(Storage):
     def write(self, name: str, data: bytes) -> None:
         """Write a file beside, then rename it."""
         path = self.path / name
-        with _part_of(path, data) as part:
+        with part_of(path, data) as part:
             part.replace(path)
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a file beside, then give it its name if that is free."""
         path = self.path / name
-        with _part_of(path, data) as part:
+        with part_of(path, data) as part:
             try:
                 os.link(part, path)
             except FileExistsError:
@@ -368,22 +366,3 @@ class LocalStorage(Storage):
             return time.time()
         finally:
             probe.unlink(missing_ok=True)
-
-
-@contextmanager
-def _part_of(path: Path, data: bytes) -> Iterator[Path]:
-    """Give a file beside another that holds the data and is on the disk; deleted at the end."""
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
-    try:
-        try:
-            file = part.open("xb")
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = part.open("xb")
-        with file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield part
-    finally:
-        part.unlink(missing_ok=True)

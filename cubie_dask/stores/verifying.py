@@ -15,8 +15,9 @@ import numpy as np
 from cubie_dask.errors import StoreError
 from cubie_dask.grids.grid import Block
 from cubie_dask.stores.ledger import Record
+from cubie_dask.stores.part_files import PARTIAL
 from cubie_dask.stores.patching import pending_patches
-from cubie_dask.stores.storage import PARTIAL, Storage, StorePath, open_storage
+from cubie_dask.stores.storage import Storage, StorePath, open_storage
 from cubie_dask.stores.store import SweepStore, open_store, read_attributes
 from cubie_kernels.checks import count
 from cubie_kernels.errors import InputError

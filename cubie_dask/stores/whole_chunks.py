@@ -8,13 +8,12 @@ with the fill value, and put in place by a rename.
 from __future__ import annotations
 
 import itertools
-import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cubie_dask.stores.storage import PARTIAL
+from cubie_dask.stores.part_files import part_of
 
 __all__ = ["Packing", "packing_of"]
 
@@ -68,21 +67,8 @@ class Packing:
 
     def _put(self, key: str, data: bytes) -> None:
         path = self._folder / key
-        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
-        try:
-            try:
-                file = part.open("xb", buffering=0)
-            except FileNotFoundError:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                file = part.open("xb", buffering=0)
-            with file:
-                left = memoryview(data)
-                while left:
-                    left = left[file.write(left) :]
+        with part_of(path, data, to_disk=False) as part:
             part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
 
 
 def packing_of(array: Any, folder: Path) -> Packing | None:
