@@ -327,7 +327,8 @@ class LocalStorage(Storage):
             inside = os.path.relpath(path, self.path)
             prefix = "" if inside == "." else f"{Path(inside).as_posix()}/"
             for name in names:
-                found[prefix + name] = os.stat(os.path.join(path, name)).st_size
+                with suppress(FileNotFoundError):
+                    found[prefix + name] = os.stat(os.path.join(path, name)).st_size
         return found
 
     def delete(self, name: str) -> None:
@@ -348,10 +349,11 @@ class LocalStorage(Storage):
                 if not name.endswith(PARTIAL):
                     continue
                 path = Path(folder, name)
-                if older_than and now - path.stat().st_mtime < older_than:
-                    continue
-                path.unlink(missing_ok=True)
-                count += 1
+                # Its writer may be done with it meanwhile.
+                with suppress(FileNotFoundError):
+                    if not older_than or now - path.stat().st_mtime >= older_than:
+                        path.unlink()
+                        count += 1
         return count
 
     @staticmethod

@@ -19,6 +19,7 @@ from pathlib import Path
 
 _PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "scontrol")
 _CPUS, _MEGABYTES, _GPUS = 2, 4096, 2
+_OVER = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"}
 
 
 def why_not() -> str | None:
@@ -105,8 +106,9 @@ class LocalSlurm:
         return ended.stdout.strip()
 
     def jobs(self) -> list[str]:
-        """Return the states of all jobs that are not over."""
-        return self("squeue", "--noheader", "--array", "--format=%T").split()
+        """Return the states of all jobs that are not over, also of those between two states."""
+        states = self("squeue", "--noheader", "--array", "--states=all", "--format=%T").split()
+        return [state for state in states if state not in _OVER]
 
     def hurry(self) -> None:
         """Let jobs that were queued again begin now: Slurm makes each wait for two minutes."""

@@ -2,6 +2,9 @@
 
 import os
 import pickle
+import subprocess
+import sys
+import textwrap
 import time
 import uuid
 
@@ -131,6 +134,29 @@ def test_leftovers_of_some_age_are_swept(tmp_path):
     assert storage.sweep(older_than=600) == 1
     assert storage.sweep() == 1
     assert (tmp_path / "x" / "0").exists()
+
+
+def test_what_another_process_writes_meanwhile_is_passed_over(tmp_path):
+    storage = open_storage(tmp_path)
+    code = f"""
+        from cubie_dask.stores.storage import open_storage
+        storage = open_storage({str(tmp_path)!r})
+        print("ready", flush=True)
+        while True:
+            for number in range(50):
+                storage.write(f"{{number}}.json", b"0")
+                storage.delete(f"{{number}}.json")
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE
+    ) as writer:
+        try:
+            assert writer.stdout.readline() == b"ready\n"
+            for _ in range(3000):
+                assert storage.sweep(older_than=600) == 0
+                assert set(storage.sizes("").values()) <= {0, 1}
+        finally:
+            writer.kill()
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path):

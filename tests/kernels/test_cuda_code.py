@@ -56,7 +56,10 @@ def test_lorenz_fits_in_registers(own_cache, precision, capability, extra, regis
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "capability"), [("float64", (9, 0)), ("float32", (8, 0))])
+@pytest.mark.parametrize(
+    ("precision", "capability"),
+    [("float64", (9, 0)), pytest.param("float32", (8, 0), marks=pytest.mark.exhaustive)],
+)
 @pytest.mark.parametrize("method", FEW_IMPLICIT)
 def test_implicit_kernels_compile(own_cache, method, precision, capability):
     code = build.compile_cuda(

@@ -199,8 +199,14 @@ def test_incomplete_factors_of_a_band_of_three_are_complete():
 
 
 @pytest.mark.parametrize("target", ["cpu", pytest.param("cuda", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("preconditioner", ["ilu", pytest.param("jacobi", marks=pytest.mark.slow),
-                         pytest.param("neumann", marks=pytest.mark.slow)])  # fmt: skip
+@pytest.mark.parametrize(
+    "preconditioner",
+    [
+        "ilu",
+        pytest.param("jacobi", marks=pytest.mark.slow),
+        pytest.param("neumann", marks=[pytest.mark.slow, pytest.mark.exhaustive]),
+    ],
+)
 def test_targets_agree(target, preconditioner, tmp_path):
     if target == "cuda":
         pytest.importorskip("numba_cuda", reason="the extra cubie[cuda]")

@@ -110,9 +110,11 @@ def cases():
     """Yield problems and solvers; all of them for the first problem, the rest is slow."""
     for name in PROBLEMS:
         for way in WAYS:
-            some = name == "brusselator" and way.get("preconditioner", "ilu") == "ilu"
-            quick = name == "robertson" or some
+            usual = way.get("preconditioner", "ilu") == "ilu"
+            quick = name == "robertson" or (name == "brusselator" and usual)
             marks = [] if quick else [pytest.mark.slow]
+            if not quick and not usual:
+                marks.append(pytest.mark.exhaustive)
             yield pytest.param(name, way, marks=marks, id="-".join([name, *way.values()]))
 
 
