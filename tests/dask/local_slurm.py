@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "scontrol")
+_REFUSED_SECONDS = 2.0
 _CPUS, _MEGABYTES, _GPUS = 2, 4096, 2
 _OVER = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"}
 
@@ -49,6 +50,7 @@ class LocalSlurm:
 
     def __post_init__(self) -> None:
         """Choose ports."""
+        self._waiting: dict[str, float] = {}
         self.environment = os.environ | {
             "SLURM_CONF": str(self.folder / "slurm.conf"),
             "PATH": _path(),
@@ -111,10 +113,16 @@ class LocalSlurm:
         return [state for state in states if state not in _OVER]
 
     def hurry(self) -> None:
-        """Let jobs that were queued again begin now: Slurm makes each wait for two minutes."""
-        for job in self("squeue", "--noheader", "--array", "--format=%A %T").splitlines():
-            number, state = job.split()
-            if state == "PENDING":
+        """Let jobs that were queued again begin now: Slurm makes each wait for two minutes.
+
+        A node refuses a job that it killed within the same second.
+        """
+        now, before = time.monotonic(), self._waiting
+        jobs = self("squeue", "--noheader", "--array", "--format=%i %T").splitlines()
+        waiting = [number for number, state in map(str.split, jobs) if state == "PENDING"]
+        self._waiting = {number: before.get(number, now) for number in waiting}
+        for number, since in self._waiting.items():
+            if now - since > _REFUSED_SECONDS:
                 # It may have begun meanwhile.
                 with contextlib.suppress(RuntimeError):
                     self("scontrol", "update", f"JobId={number}", "StartTime=now")
