@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,6 +38,8 @@ def large_sweep(settings: Settings, folder: Path) -> Table:
         local_cluster(1) as one,
         local_cluster(WORKERS) as two,
     ):
+        for client in (one, two):
+            _bind(client)
         store = folder / "a.zarr"
         for round_ in range(-1, settings.rounds):
             turn = {"kernels": integrate(range(plan.chunks))}
@@ -66,7 +69,8 @@ def large_sweep(settings: Settings, folder: Path) -> Table:
         [
             "`kernels`: the same kernels in two plain processes, on the chunks of the plan, with "
             "no results kept; `write`: their results by one assignment to each zarr array, with "
-            "chunks and codec of the store. Workers are started before and have one thread each; "
+            "chunks and codec of the store. Workers are started before; each has one thread for kernels, "
+            "and a core that it is bound to with all that it does: the driver has the others too; "
             f"the pilot is part of their time. {plan.chunks} chunks are planned without it."
         ],
     )
@@ -109,6 +113,18 @@ def store_writes(settings: Settings, folder: Path) -> Table:
             "flushed to the disk, for each chunk."
         ],
     )
+
+
+def _bind(client) -> None:
+    """Bind each worker to a core of its own."""
+    workers = client.scheduler_info()["workers"]
+    for core, address in zip(sorted(os.sched_getaffinity(0)), workers, strict=False):
+        client.run(_bind_process, core, workers=[address])
+
+
+def _bind_process(core: int) -> None:
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(thread), {core})
 
 
 def _all(plan):

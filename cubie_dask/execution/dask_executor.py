@@ -22,7 +22,7 @@ _REFRESH_SECONDS = 2.0
 _PATIENCE_SECONDS = 60
 _WAIT_SECONDS = 1.0
 # What a task costs the scheduler and this process should be little beside what it computes.
-_TASK_SECONDS = 0.5
+_TASK_SECONDS = 0.25
 _MOST_TOGETHER = 16
 _SEEN_CHUNKS = 64
 
