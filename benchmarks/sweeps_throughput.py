@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import zarr
 from ensembles_timing import Figure, Settings, Table, Timing, ratio
 from sweeps_workload import Workload, plain_arrays, plain_processes, timed
 
@@ -31,7 +32,8 @@ def large_sweep(settings: Settings, folder: Path) -> Table:
     workload = Workload(settings.runs(10_000_000, 200_000))
     sweep = workload.sweep()
     plan = sweep.plan(workers=WORKERS)
-    whole = sweep.solver.run(sweep.grid.columns(_all(plan)), plan.runs)
+    columns = sweep.grid.columns(_all(plan))
+    whole, rho = sweep.solver.run(columns, plan.runs), columns["rho"].values
     seconds: dict[str, list[float]] = {}
     with (
         plain_processes(WORKERS, workload, plan) as integrate,
@@ -43,7 +45,7 @@ def large_sweep(settings: Settings, folder: Path) -> Table:
         store = folder / "a.zarr"
         for round_ in range(-1, settings.rounds):
             turn = {"kernels": integrate(range(plan.chunks))}
-            turn["write"] = timed(_plain_write, folder / "plain.zarr", plan, whole)
+            turn["write"] = timed(_plain_write, folder / "plain.zarr", plan, whole, rho)
             for name, client in (("two workers", two), ("one worker", one)):
                 turn[name] = timed(_run, sweep, store, client)
                 if round_ < 0:
@@ -69,9 +71,9 @@ def large_sweep(settings: Settings, folder: Path) -> Table:
         [
             "`kernels`: the same kernels in two plain processes, on the chunks of the plan, with "
             "no results kept; `write`: their results by one assignment to each zarr array, with "
-            "chunks and codec of the store. Workers are started before; each has one thread for kernels, "
-            "and a core that it is bound to with all that it does: the driver has the others too; "
-            f"the pilot is part of their time. {plan.chunks} chunks are planned without it."
+            "chunks and codec of the store, and of the swept values. Workers are started before; each "
+            "has one thread for kernels, and a core that it is bound to with all that it does: the "
+            f"driver has the others too. The pilot is part of their time. {plan.chunks} chunks are planned without it."
         ],
     )
 
@@ -148,9 +150,10 @@ def _check(store, whole) -> None:
             raise WrongResultError("the store differs from one call of the kernel")
 
 
-def _plain_write(path, plan, outcome) -> None:
+def _plain_write(path, plan, outcome, rho) -> None:
     for array, values in plain_arrays(path, plan, outcome).values():
         array[:] = values
+    zarr.open_group(str(path)).create_array("rho", data=rho, chunks=plan.chunk)
     shutil.rmtree(path)
 
 
