@@ -1,4 +1,4 @@
-"""Put the figures of `results/*.md` into the README; run it after `ensembles.py`."""
+"""Put the figures of `results/*.md` into the README; run it after the benchmarks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PARTS = {"ensembles": "figures", "stiff": "stiff figures"}
+PARTS = {"ensembles": "figures", "stiff": "stiff figures", "sweeps": "sweep figures"}
 """By file of results, what the lines around its part of the README call it."""
 
 
