@@ -72,8 +72,8 @@ def large_sweep(settings: Settings, folder: Path) -> Table:
             "`kernels`: the same kernels in two plain processes, on the chunks of the plan, with "
             "no results kept; `write`: their results by one assignment to each zarr array, with "
             "chunks and codec of the store, and of the swept values. Workers are started before; "
-            "each has one thread for kernels, and a core that it is bound to with all that it does: "
-            "the driver has the others too. The pilot is part of their time. "
+            "each has one thread for kernels, and a core that it is bound to with all that it "
+            "does: the driver has the others too. The pilot is part of their time. "
             f"{plan.chunks} chunks are planned without it."
         ],
     )
