@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from distributed import Client, KilledWorker, as_completed
+from distributed import Client, KilledWorker
 
 from cubie_dask.errors import ClusterError
 from cubie_dask.execution.batches import End, Work, do_tasks
@@ -78,7 +79,7 @@ class DaskExecutor:
             ) from fault
         self._threads = KernelThreads(client, threads)
         self._threads.follow(self._client.nthreads())
-        self._ended = as_completed(loop=client.loop, with_results=True, raise_errors=False)
+        self._ended: SimpleQueue[tuple[Any, list[End], BaseException | None]] = SimpleQueue()
 
     def slots(self) -> int:
         """Return the chunks of three tasks for each thread of the workers there are now."""
@@ -103,13 +104,27 @@ class DaskExecutor:
     def wait(self) -> list[Attempt]:
         """Wait for a task, for a second at most, and return all that ended, releasing them."""
         self._send()
-        ended = self._ended
-        # As its own wait is, but for the limit.
-        with ended.thread_condition:
-            if not ended.thread_condition.wait_for(ended.has_ready, _WAIT_SECONDS):
-                return []
-        pairs = ended.next_batch(block=False)
-        return [attempt for pair in pairs for attempt in self._attempts(*pair)]
+        attempts: list[Attempt] = []
+        try:
+            attempts += self._attempts(*self._ended.get(timeout=_WAIT_SECONDS))
+            while True:
+                attempts += self._attempts(*self._ended.get_nowait())
+        except Empty:
+            return attempts
+
+    async def _follow(self, future: Any) -> None:
+        """Fetch what a future becomes, whatever that is.
+
+        Dask's ``as_completed`` never returns a future whose result was lost with its worker before
+        it was fetched, and whose task can't be done again.
+        """
+        ends: list[End] = []
+        error: BaseException | None = None
+        try:
+            ends = await future.result()
+        except BaseException as fault:
+            error = fault
+        self._ended.put((future, ends, error))
 
     def _together(self) -> int:
         """Return how many chunks make a task: one, unless they take a fraction of a second."""
@@ -137,21 +152,22 @@ class DaskExecutor:
                 pure=False,
             )
             self._tasks[future] = part
-            self._ended.add(future)
+            self._client.loop.add_callback(self._follow, future)
 
-    def _attempts(self, future: Any, result: Any) -> list[Attempt]:
+    def _attempts(
+        self, future: Any, ends: list[End], error: BaseException | None
+    ) -> list[Attempt]:
         tasks = self._tasks.pop(future, None)
         if tasks is None:
             return []  # They were dropped.
-        if future.status == "finished":
-            return [self._attempt(*pair) for pair in zip(tasks, result, strict=True)]
+        if error is None:
+            return [self._attempt(*pair) for pair in zip(tasks, ends, strict=True)]
+        if isinstance(error, KilledWorker):
+            # The scheduler has begun the task anew for all of them but the last. Of several
+            # chunks it isn't known which was in hand: each is begun again by itself.
+            deaths = error.allowed_failures + 1 if len(tasks) == 1 else 0
+            return [Attempt(task, deaths=deaths) for task in tasks]
         if future.status == "error":
-            error = result[1]
-            if isinstance(error, KilledWorker):
-                # The scheduler has begun the task anew for all of them but the last. Of several
-                # chunks it isn't known which was in hand: each is begun again by itself.
-                deaths = error.allowed_failures + 1 if len(tasks) == 1 else 0
-                return [Attempt(task, deaths=deaths) for task in tasks]
             return [Attempt(task, error=error) for task in tasks]
         if self._client.status == "running":
             # Someone restarted the workers, or the last one that had the result is gone.
