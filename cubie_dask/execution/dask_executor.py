@@ -154,9 +154,7 @@ class DaskExecutor:
             self._tasks[future] = part
             self._client.loop.add_callback(self._follow, future)
 
-    def _attempts(
-        self, future: Any, ends: list[End], error: BaseException | None
-    ) -> list[Attempt]:
+    def _attempts(self, future: Any, ends: list[End], error: BaseException | None) -> list[Attempt]:
         tasks = self._tasks.pop(future, None)
         if tasks is None:
             return []  # They were dropped.

@@ -23,7 +23,8 @@ _FEW_CHUNKS = 16
 _SMALL_CHUNK = 16_384
 
 _SHORT, _LONG = 1.0, 60.0
-_AIM = 10.0
+# What a chunk costs whatever its runs: its task, its files, its record.
+_CHUNK_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
@@ -157,14 +158,15 @@ def _wanted(whole: Plan, workers: Workers) -> tuple[int, str]:
 def _aimed_seconds(seconds: float, runs: int, workers: Workers) -> float | None:
     """Return how long a task should take, or None if that is well as it is.
 
-    A sweep of few seconds may have shorter tasks than one, so that all workers share it, and one
-    of few minutes should have several for each worker.
+    With n tasks for each worker, a chunk's own cost is lost n times, and at the end about half a
+    task while the others are at their last: both together are least at the root below.
     """
     assert workers.run_seconds is not None
     share = runs * workers.run_seconds / workers.count
-    if min(_SHORT, share / 64) <= seconds <= min(_LONG, max(_SHORT, share / 4)):
+    aim = min(_LONG, max(math.sqrt(2 * _CHUNK_SECONDS * share), min(_SHORT, share / _FEW_CHUNKS)))
+    if min(_SHORT, aim / 4) <= seconds <= max(aim, min(_LONG, share / _FEW_CHUNKS)):
         return None
-    return min(_AIM, max(_SHORT, share / 16))
+    return aim
 
 
 def _for_files(whole: Plan, runs: int, reason: str, run_seconds: float | None) -> tuple[int, str]:
