@@ -309,7 +309,7 @@ def _await(client: Client, workers: int) -> None:
         ) from fault
 
 
-def _settings(dashboard: bool) -> dict[str, float | bool]:
+def _settings(dashboard: bool) -> dict[str, float | bool | str]:
     """Return the settings of a cluster, whose dashboard has a page of what threads do."""
     return {**SETTINGS, "distributed.worker.profile.enabled": dashboard}
 

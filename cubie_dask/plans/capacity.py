@@ -24,7 +24,7 @@ _SMALL_CHUNK = 16_384
 
 _SHORT, _LONG = 1.0, 60.0
 # What a chunk costs whatever its runs: its task, its files, its record.
-_CHUNK_SECONDS = 0.005
+_CHUNK_SECONDS = 0.01
 
 
 @dataclass(frozen=True)

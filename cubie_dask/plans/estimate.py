@@ -204,7 +204,8 @@ def pilot_seconds(solver: Solver, grid: Grid, threads: int | None = None) -> flo
             seconds = min(seconds, _timed(solver, columns, runs, threads))
         if seconds >= _PILOT_SECONDS or runs >= _PILOT_MOST_RUNS:
             return seconds / runs
-        runs *= 8
+        # What a call costs by itself makes this too few rather than too many.
+        runs = int(runs * max(2.0, 1.25 * _PILOT_SECONDS / seconds))
 
 
 def _timed(solver: Solver, columns: dict[str, Column], runs: int, threads: int | None) -> float:

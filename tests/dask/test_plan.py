@@ -125,9 +125,9 @@ def test_what_tasks_cost_is_little_and_so_is_the_wait_for_the_last_one(run_secon
     plan = made((10**7,), workers=Workers(10, run_seconds))
     share, task = 10**6 * run_seconds, plan.chunk_runs * run_seconds
     assert task <= 60
-    # What is lost of half a task at the end, and of 5 ms for each, with the best number of tasks.
-    least = 2 * math.sqrt(0.005 * share / 2)
-    lost = task / 2 + 0.005 * share / task
+    # What is lost of half a task at the end, and of 10 ms for each, with the best number of tasks.
+    least = 2 * math.sqrt(0.01 * share / 2)
+    lost = task / 2 + 0.01 * share / task
     assert lost <= max(1.35 * least, share / 25)
 
 
