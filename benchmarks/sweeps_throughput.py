@@ -36,6 +36,7 @@ def large_sweep(settings: Settings, folder: Path) -> Table:
     whole, rho = sweep.solver.run(columns, plan.runs), columns["rho"].values
     seconds: dict[str, list[float]] = {}
     with (
+        plain_processes(1, workload, plan) as alone,
         plain_processes(WORKERS, workload, plan) as integrate,
         local_cluster(1) as one,
         local_cluster(WORKERS) as two,
@@ -45,6 +46,7 @@ def large_sweep(settings: Settings, folder: Path) -> Table:
         store = folder / "a.zarr"
         for round_ in range(-1, settings.rounds):
             turn = {"kernels": integrate(range(plan.chunks))}
+            turn["kernels, one process"] = alone(range(plan.chunks))
             turn["write"] = timed(_plain_write, folder / "plain.zarr", plan, whole, rho)
             for name, client in (("two workers", two), ("one worker", one)):
                 turn[name] = timed(_run, sweep, store, client)
@@ -60,6 +62,7 @@ def large_sweep(settings: Settings, folder: Path) -> Table:
     rows = [_row(timing, plan.runs) for timing in (*found.values(), base)]
     over = ratio(found["two workers"], base)
     gain = ratio(found["one worker"], found["two workers"])
+    plain = ratio(found["kernels, one process"], found["kernels"])
     return Table(
         f"A sweep of {plan.runs:,} end states",
         ("contender", "best s", "median s", "runs/s"),
@@ -67,10 +70,12 @@ def large_sweep(settings: Settings, folder: Path) -> Table:
         [
             Figure("two workers over plain kernels and write", *over[:2], None, 1.10, False),
             Figure("two workers over one", *gain[:2], None, 1.85),
+            Figure("two plain processes over one, kernels alone", *plain[:2], None),
         ],
         [
             "`kernels`: the same kernels in two plain processes, on the chunks of the plan, with "
-            "no results kept; `write`: their results by one assignment to each zarr array, with "
+            "no results kept, and in one: what the machine's second core gives at most; `write`: "
+            "their results by one assignment to each zarr array, with "
             "chunks and codec of the store, and of the swept values. Workers are started before; "
             "each has one thread for kernels, and a core that it is bound to with all that it "
             "does: the driver has the others too. The pilot is part of their time. "
