@@ -41,6 +41,13 @@ CASES = [
         marks=SLOW,
     ),
     pytest.param("rodas4", "float64", "local", {}, id="rosenbrock"),
+    pytest.param(
+        "kvaerno3", "float64", "shared", {"newton": "damped"}, id="damped-newton", marks=SLOW
+    ),
+    pytest.param(
+        "radau-iia-9", "float64", "local", {"linear_solver": "gmres"}, id="matrix-free",
+        marks=[SLOW, pytest.mark.exhaustive],
+    ),
     *(
         pytest.param(name, precision, placement, steps, id=id, marks=SLOW)
         for name in IMPLICIT

@@ -81,6 +81,19 @@ def test_no_estimate_holds_what_a_step_left_over_of_the_algebraic_equations(name
     assert found.ok.all()
 
 
+def test_an_estimate_is_freed_of_it_without_a_matrix_too():
+    options = {"method": "ros34pw2", "rtol": 1e-6, "atol": 1e-8, "target": "numpy"}
+    direct, free = (
+        ck.solve(AMPLIFIER, {"volume": [0.1]}, t_span=(0, 0.002), linear_solver=name, **options)
+        for name in ("lu", "gmres")
+    )
+    assert free.ok.all()
+    steps = [float(found.to_xarray().accepted_steps[0]) for found in (free, direct)]
+    assert steps[0] == pytest.approx(steps[1], rel=0.05)
+    for state in AMPLIFIER.states:
+        np.testing.assert_allclose(free[state], direct[state], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", slow_but("rodas4", FEW_SAVING))
 def test_targets_agree(name):
     options = {"t_span": (0, 0.01), "save_every": 0.002, "rtol": 1e-6, "atol": 1e-8}
