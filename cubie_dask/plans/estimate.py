@@ -16,7 +16,7 @@ from cubie_kernels.run.batch import Column
 if TYPE_CHECKING:
     from cubie_kernels.solver import Solver
 
-__all__ = ["Estimate", "estimate", "known_workers", "pilot_seconds"]
+__all__ = ["Estimate", "estimate", "known_workers", "more_runs", "pilot_seconds"]
 
 # A process with NumPy, Numba, zarr and distributed, before its first chunk: 230 MB on Linux.
 _PROCESS_BYTES = 256 << 20
@@ -181,7 +181,8 @@ def estimate(
 def pilot_seconds(solver: Solver, grid: Grid, threads: int | None = None) -> float:
     """Return how long one of a sweep's runs takes, timed on runs spread over the grid.
 
-    Up to 256 runs are integrated, as often as it takes for a time that can be told.
+    Up to 256 runs, fewer of a small grid, are integrated as often as it takes for a time that can
+    be told.
 
     Parameters
     ----------
@@ -202,10 +203,31 @@ def pilot_seconds(solver: Solver, grid: Grid, threads: int | None = None) -> flo
         if seconds < _PILOT_PATIENCE:
             # Whatever else the machine does can only make it longer.
             seconds = min(seconds, _timed(solver, columns, runs, threads))
-        if seconds >= _PILOT_SECONDS or runs >= _PILOT_MOST_RUNS:
+        more = more_runs(runs, seconds, grid.runs)
+        if more is None:
             return seconds / runs
-        # What a call costs by itself makes this too few rather than too many.
-        runs = int(runs * max(2.0, 1.25 * _PILOT_SECONDS / seconds))
+        runs = more
+
+
+def more_runs(runs: int, seconds: float, whole: int) -> int | None:
+    """Return how many runs to time next, or None if those that were timed tell enough.
+
+    Parameters
+    ----------
+    runs : int
+        Number of runs that were timed together.
+    seconds : float
+        How long they took.
+    whole : int
+        Number of runs in the sweep.
+    """
+    # A few runs leave most lanes idle: they don't tell of many, unless those are few as well.
+    enough = min(_PILOT_RUNS, whole // 100)
+    is_told = seconds >= _PILOT_SECONDS and runs >= enough
+    if is_told or seconds >= _PILOT_PATIENCE or runs >= _PILOT_MOST_RUNS:
+        return None
+    # What a call costs by itself makes this too few rather than too many.
+    return max(enough, int(runs * max(2.0, 1.25 * _PILOT_SECONDS / seconds)))
 
 
 def _timed(solver: Solver, columns: dict[str, Column], runs: int, threads: int | None) -> float:

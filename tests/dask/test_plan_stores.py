@@ -10,6 +10,7 @@ from sweep_models import assert_same_results, lorenz_sweep
 
 from cubie_dask import CapacityError, Grid, ensemble_statistics, open_sweep, to_netcdf
 from cubie_dask.planning import plan_to_run
+from cubie_dask.plans.estimate import more_runs
 from cubie_dask.plans.plan import Plan
 from cubie_dask.recipe import Recipe
 from cubie_dask.stores.store import create_store, open_store
@@ -138,6 +139,28 @@ def test_what_a_plan_costs():
     # Of an implicit method there is a matrix more.
     stiff = lorenz_sweep(None, sweep.grid, method="rodas4").plan().estimate
     assert stiff.scratch_bytes > known.scratch_bytes
+
+
+@pytest.mark.parametrize(
+    ("runs", "seconds", "whole", "least", "most"),
+    [
+        # Sixteen runs fill two vectors: they tell nothing of thousands.
+        (16, 0.006, 10**6, 256, 256),
+        (16, 0.006, 20_000, 200, 200),
+        (16, 0.006, 300, None, None),
+        (256, 0.006, 10**9, None, None),
+        # Too short to be told.
+        (16, 2e-4, 10**6, 256, 600),
+        (256, 4e-3, 10**6, 512, 512),
+        (20_000, 4.9e-3, 100, 40_000, 40_000),
+        # A second is enough of waiting, and a million of runs.
+        (16, 1.0, 10**9, None, None),
+        (10**6, 1e-4, 10**9, None, None),
+    ],
+)
+def test_a_pilot_has_enough_runs_for_a_time_that_holds_of_many(runs, seconds, whole, least, most):
+    found = more_runs(runs, seconds, whole)
+    assert found is None if least is None else least <= found <= most
 
 
 def test_a_pilot_times_runs_without_a_store():
