@@ -14,7 +14,7 @@ NARROW = 2
 ROUNDING = {"float64": 2e-13, "float32": 3e-5}
 # With 32 bits changes shrink to rounding in an iteration or two, so that rounding decides whether
 # there is one more: a part of all iterations of a run.
-UNDECIDED = {"float64": 0.0, "float32": 0.03}
+UNDECIDED = {"float64": 0.0, "float32": 0.05}
 
 # z' = i (1 + w t) z with z = x + i y: coupled, not autonomous, oscillating ever faster, and free
 # of functions that take long to compile.

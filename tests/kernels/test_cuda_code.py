@@ -118,7 +118,10 @@ def test_f32_kernel_of_a_model_with_time_and_saves_adds_only_times():
 def test_implicit_f32_kernels_compute_in_64_bits_only_with_time(method):
     steps = {} if method in ADAPTIVE else {"dt": 0.01, "adaptive": False}
     ptx = build.cuda_ptx(cuda_config(solver(STIFF, precision="float32", method=method, **steps)))
-    assert set(_double_operations(ptx)) <= {"add", "sub"}
+    found = _double_operations(ptx)
+    # The time after a number of fixed steps.
+    assert found.pop("fma", 0) == len(steps) // 2
+    assert set(found) <= {"add", "sub"}
 
 
 @pytest.mark.slow
