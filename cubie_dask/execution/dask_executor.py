@@ -134,25 +134,33 @@ class DaskExecutor:
         return max(1, min(_MOST_TOGETHER, int(_TASK_SECONDS / max(mean, 1e-6))))
 
     def _send(self) -> None:
-        """Send what was taken: fresh chunks together, one in trouble by itself."""
+        """Send what was taken: fresh chunks together, one in trouble by itself.
+
+        Chunks that are too few for a task wait for others while each thread has two tasks.
+        """
+        for task in self._new:
+            if task.attempt > 1:
+                self._send_task((task,))
         fresh = [task for task in self._new if task.attempt == 1]
         size = self._together()
-        parts = [tuple(fresh[at : at + size]) for at in range(0, len(fresh), size)]
-        parts += [(task,) for task in self._new if task.attempt > 1]
-        self._new.clear()
-        for part in parts:
-            future = self._client.submit(
-                do_tasks,
-                self._work,
-                self._url,
-                self._run_id,
-                part,
-                self._threads.least(),
-                key=(f"cubie-{self._run_id}", part[0].chunk, part[0].attempt),
-                pure=False,
-            )
-            self._tasks[future] = part
-            self._client.loop.add_callback(self._follow, future)
+        while len(fresh) >= size or (fresh and len(self._tasks) < self._slots * 2 // 3):
+            self._send_task(tuple(fresh[:size]))
+            del fresh[:size]
+        self._new = fresh
+
+    def _send_task(self, tasks: tuple[Task, ...]) -> None:
+        future = self._client.submit(
+            do_tasks,
+            self._work,
+            self._url,
+            self._run_id,
+            tasks,
+            self._threads.least(),
+            key=(f"cubie-{self._run_id}", tasks[0].chunk, tasks[0].attempt),
+            pure=False,
+        )
+        self._tasks[future] = tasks
+        self._client.loop.add_callback(self._follow, future)
 
     def _attempts(self, future: Any, ends: list[End], error: BaseException | None) -> list[Attempt]:
         tasks = self._tasks.pop(future, None)
