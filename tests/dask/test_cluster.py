@@ -12,9 +12,11 @@ from processes import dask_workers
 from sweep_models import assert_same_files, lorenz_sweep
 
 from cubie_dask import ChangedSweepError, ClusterError, Grid, local_cluster
-from cubie_dask.execution.dask_executor import check_client
+from cubie_dask.execution.dask_executor import DaskExecutor, check_client
+from cubie_dask.execution.execute import drive
 from cubie_dask.execution.launching import KernelThreads, launched, shared_cores
 from cubie_dask.progress.events import ChunkFinished
+from cubie_dask.stores.ledger import Record
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +158,21 @@ def launches(client):
 def took(url, run_id, task, threads):
     """Do no task."""
     return threads
+
+
+def test_short_chunks_make_few_tasks(tmp_path):
+    with local_cluster(1) as client:
+        executor = DaskExecutor(client, str(tmp_path), "short", work=took_50_ms)
+        drive(executor, range(200), lambda event: None, str(tmp_path))
+        tasks = client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.n_tasks)
+    # Five chunks take a quarter of a second; how long one takes isn't known of the first three. One
+    # task more may be sent with what there is, so that the worker doesn't wait.
+    assert 3 + 40 <= tasks <= 3 + 42
+
+
+def took_50_ms(url, run_id, task, threads):
+    """Say that a chunk is done."""
+    return Record(task.chunk, 1, {"SUCCESS": 1}, 1, 0.05, 0.0, 8, 1, task.attempt, "here:1", "", "")
 
 
 async def tell(threads, dask_worker):
