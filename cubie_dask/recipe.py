@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -127,7 +127,7 @@ class Recipe:
                 "title": f"Parameter sweep of {self.solver.system.name}",
                 "source": f"cubie_dask {__version__}",
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                "versions": json.dumps(_versions()),
+                "versions": _versions(),
                 "cubie_solver": json.dumps(self.solver.settings()),
                 "cubie_grid": json.dumps(self.grid.to_dict() | {"identity": self.grid.identity()}),
                 "cubie_plan": json.dumps(self.plan.to_dict()),
@@ -165,10 +165,11 @@ def _goes_on(grid: Grid, name: str, stored: str) -> bool:
     return length < values.shape[0] and survey(name, values[:length]).identity == stored
 
 
-def _versions() -> dict[str, str]:
+@cache
+def _versions() -> str:
     packages = ("numpy", "numba", "llvmlite", "scipy", "xarray", "zarr", "dask", "distributed")
     found = {"cubie": __version__, "python": platform.python_version()}
-    return found | {name: version(name) for name in packages}
+    return json.dumps(found | {name: version(name) for name in packages})
 
 
 def solver_of(settings: dict[str, Any], changes: Mapping[str, Any] | None = None) -> Solver:

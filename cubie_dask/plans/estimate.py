@@ -227,7 +227,7 @@ def more_runs(runs: int, seconds: float, whole: int) -> int | None:
     if is_told or seconds >= _PILOT_PATIENCE or runs >= _PILOT_MOST_RUNS:
         return None
     # What a call costs by itself makes this too few rather than too many.
-    return max(enough, int(runs * max(2.0, 1.25 * _PILOT_SECONDS / seconds)))
+    return max(enough, int(runs * max(2.0, 1.5 * _PILOT_SECONDS / seconds)))
 
 
 def _timed(solver: Solver, columns: dict[str, Column], runs: int, threads: int | None) -> float:
