@@ -69,7 +69,7 @@ class DaskExecutor:
         self._new: list[Task] = []
         self._tasks: dict[Any, tuple[Task, ...]] = {}
         self._seconds: deque[float] = deque(maxlen=_SEEN_CHUNKS)
-        self._slots, self._seen = 1, float("-inf")
+        self._nthreads, self._seen = 0, float("-inf")
         try:
             client.wait_for_workers(1, timeout=_PATIENCE_SECONDS)
         except TimeoutError as fault:
@@ -89,9 +89,9 @@ class DaskExecutor:
             # A lost scheduler shows in the tasks. Without any worker one task waits for the next.
             with contextlib.suppress(OSError):
                 nthreads = self._client.nthreads()
-                self._slots = max(1, _TASKS_A_THREAD * sum(nthreads.values()))
+                self._nthreads = sum(nthreads.values())
                 self._threads.keep_up(nthreads)
-        return self._slots * self._together()
+        return max(1, _TASKS_A_THREAD * self._nthreads) * self._together()
 
     def ahead(self) -> int:
         """Return twice the chunks of a task: a worker may have one more task than it does."""
@@ -136,14 +136,15 @@ class DaskExecutor:
     def _send(self) -> None:
         """Send what was taken: fresh chunks together, one in trouble by itself.
 
-        Chunks that are too few for a task wait for others while each thread has two tasks.
+        Chunks that are too few for a task wait for others while each thread has another task ready.
         """
         for task in self._new:
             if task.attempt > 1:
                 self._send_task((task,))
         fresh = [task for task in self._new if task.attempt == 1]
         size = self._together()
-        while len(fresh) >= size or (fresh and len(self._tasks) < self._slots * 2 // 3):
+        enough = max(1, (_TASKS_A_THREAD - 1) * self._nthreads)
+        while len(fresh) >= size or (fresh and len(self._tasks) < enough):
             self._send_task(tuple(fresh[:size]))
             del fresh[:size]
         self._new = fresh

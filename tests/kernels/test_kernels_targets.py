@@ -13,6 +13,8 @@ TIMES = np.array([0.0, 0.013, 0.25, 0.7, 0.701, 1.9, 2.0])
 TOLERANCE = {"float64": 1e-8, "float32": 1e-4, "float16": 3e-2}
 # Weights of 200 and of 30 that cancel take digits with them.
 ROUNDER = {"vern6": 300.0, "vern8": 300.0}
+# Five stages at a time end their iterations at the rounding of the largest.
+LATER = {"radau-iia-9": 1.5}
 
 MIXED = System.from_equations(
     """
@@ -49,7 +51,7 @@ def check_targets(name, adaptive, precision, **problem):
         for target in ("numpy", "cpu")
     )
     assert (one.status == Status.SUCCESS).all()
-    assert_close(one, other, ROUNDER.get(name, 1.0))
+    assert_close(one, other, ROUNDER.get(name, 1.0), LATER.get(name, 1.0))
 
 
 @pytest.mark.parametrize("name", ["heun", "vern7", *FEW_IMPLICIT])
