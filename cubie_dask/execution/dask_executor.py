@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import deque
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -15,6 +17,7 @@ from cubie_dask.execution.batches import End, Work, do_tasks
 from cubie_dask.execution.launching import KernelThreads
 from cubie_dask.execution.policy import Attempt, Probed, Task
 from cubie_dask.execution.worker import run_chunk
+from cubie_dask.plans.capacity import least_lost
 
 __all__ = ["DaskExecutor", "check_client", "cluster_size"]
 
@@ -22,9 +25,8 @@ _TASKS_A_THREAD = 3
 _REFRESH_SECONDS = 2.0
 _PATIENCE_SECONDS = 60
 _WAIT_SECONDS = 1.0
-# What a task costs the scheduler and this process should be little beside what it computes.
-_TASK_SECONDS = 0.25
-_MOST_TOGETHER = 16
+_MOST_SECONDS = 1.0
+_MOST_TOGETHER = 64
 _SEEN_CHUNKS = 64
 
 
@@ -48,6 +50,8 @@ class DaskExecutor:
         Threads of the kernel in each task; by default shared out as said.
     work : callable
         What does a task in a worker; called as `run_chunk`.
+    clock : callable
+        Seconds that only grow.
 
     Raises
     ------
@@ -62,10 +66,12 @@ class DaskExecutor:
         run_id: str,
         threads: int | None = None,
         work: Work = run_chunk,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         # Any: a client's methods are typed as if each might be a coroutine.
         self._client: Any = client
         self._url, self._run_id, self._work = url, run_id, work
+        self._clock, self._begun = clock, math.inf
         self._new: list[Task] = []
         self._tasks: dict[Any, tuple[Task, ...]] = {}
         self._seconds: deque[float] = deque(maxlen=_SEEN_CHUNKS)
@@ -83,7 +89,7 @@ class DaskExecutor:
 
     def slots(self) -> int:
         """Return the chunks of three tasks for each thread of the workers there are now."""
-        now = time.monotonic()
+        now = self._clock()
         if now - self._seen > _REFRESH_SECONDS:
             self._seen = now
             # A lost scheduler shows in the tasks. Without any worker one task waits for the next.
@@ -99,6 +105,7 @@ class DaskExecutor:
 
     def submit(self, task: Task) -> None:
         """Take a task, to be sent with others."""
+        self._begun = min(self._begun, self._clock())
         self._new.append(task)
 
     def wait(self) -> list[Attempt]:
@@ -127,11 +134,15 @@ class DaskExecutor:
         self._ended.put((future, ends, error))
 
     def _together(self) -> int:
-        """Return how many chunks make a task: one, unless they take a fraction of a second."""
+        """Return how many chunks make a task: one, unless they take a fraction of a second.
+
+        What remains isn't known here, so tasks are as long as suits a sweep that ends now.
+        """
         if not self._seconds:
             return 1
         mean = sum(self._seconds) / len(self._seconds)
-        return max(1, min(_MOST_TOGETHER, int(_TASK_SECONDS / max(mean, 1e-6))))
+        seconds = min(_MOST_SECONDS, least_lost(self._clock() - self._begun))
+        return max(1, min(_MOST_TOGETHER, int(seconds / max(mean, 1e-6))))
 
     def _send(self) -> None:
         """Send what was taken: fresh chunks together, one in trouble by itself.

@@ -11,7 +11,7 @@ from cubie_dask.errors import CapacityError
 from cubie_dask.plans.plan import MOST_FILES, MOST_ZARR_BYTES, Plan, size_text, with_boxes
 from cubie_kernels.checks import count
 
-__all__ = ["Workers", "check_disk", "less_to_save", "make_plan"]
+__all__ = ["Workers", "check_disk", "least_lost", "less_to_save", "make_plan"]
 
 MOST_TASKS = 100_000
 _MOST_CHUNKS = 10_000_000
@@ -23,8 +23,8 @@ _FEW_CHUNKS = 16
 _SMALL_CHUNK = 16_384
 
 _SHORT, _LONG = 1.0, 60.0
-# What a chunk costs whatever its runs: its task, its files, its record.
-_CHUNK_SECONDS = 0.01
+# What a task costs whatever its runs; of a chunk by itself its files and its record as well.
+_TASK_COST_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -155,15 +155,25 @@ def _wanted(whole: Plan, workers: Workers) -> tuple[int, str]:
     return min(runs, whole.runs), reason
 
 
-def _aimed_seconds(seconds: float, runs: int, workers: Workers) -> float | None:
-    """Return how long a task should take, or None if that is well as it is.
+def least_lost(share: float) -> float:
+    """Return how long a task should take, in seconds.
 
-    With n tasks for each worker, a chunk's own cost is lost n times, and at the end about half a
-    task while the others are at their last: both together are least at the root below.
+    With n tasks for each worker, a task's own cost is lost n times, and at the end about half a
+    task while the others are at their last: both together are least at this root.
+
+    Parameters
+    ----------
+    share : float
+        Seconds that each worker computes in all.
     """
+    return math.sqrt(2 * _TASK_COST_SECONDS * share)
+
+
+def _aimed_seconds(seconds: float, runs: int, workers: Workers) -> float | None:
+    """Return how long a chunk should take, or None if that is well as it is."""
     assert workers.run_seconds is not None
     share = runs * workers.run_seconds / workers.count
-    aim = min(_LONG, max(math.sqrt(2 * _CHUNK_SECONDS * share), min(_SHORT, share / _FEW_CHUNKS)))
+    aim = min(_LONG, max(least_lost(share), min(_SHORT, share / _FEW_CHUNKS)))
     if min(_SHORT, aim / 4) <= seconds <= max(aim, min(_LONG, share / _FEW_CHUNKS)):
         return None
     return aim

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cubie_dask.errors import StoreBusyError, StoreError
-from cubie_dask.stores.part_files import PARTIAL, part_of
+from cubie_dask.stores.part_files import PARTIAL, create_file, replace_file
 
 __all__ = ["LocalStorage", "Storage", "StorePath", "is_url", "open_storage"]
 
@@ -298,19 +298,11 @@ class LocalStorage(Storage):
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file beside, then rename it."""
-        path = self.path / name
-        with part_of(path, data) as part:
-            part.replace(path)
+        replace_file(f"{self.url}/{name}", data)
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a file beside, then give it its name if that is free."""
-        path = self.path / name
-        with part_of(path, data) as part:
-            try:
-                os.link(part, path)
-            except FileExistsError:
-                return False
-        return True
+        return create_file(f"{self.url}/{name}", data)
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the files in a folder."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cubie_dask.stores.part_files import part_of
+from cubie_dask.stores.part_files import replace_file
 
 __all__ = ["Packing", "packing_of"]
 
@@ -63,12 +63,8 @@ class Packing:
                 whole[tuple(slice(n) for n in part.shape)] = part
                 part = whole
             chunk = ((a + s) // c for a, s, c in zip(corner, start, self._chunk, strict=True))
-            self._put(self._key(tuple(chunk)), self._codec.encode(np.ascontiguousarray(part)))
-
-    def _put(self, key: str, data: bytes) -> None:
-        path = self._folder / key
-        with part_of(path, data, to_disk=False) as part:
-            part.replace(path)
+            data = self._codec.encode(np.ascontiguousarray(part))
+            replace_file(f"{self._folder}/{self._key(tuple(chunk))}", data, to_disk=False)
 
 
 def packing_of(array: Any, folder: Path) -> Packing | None:
