@@ -200,8 +200,9 @@ def pilot_seconds(solver: Solver, grid: Grid, threads: int | None = None) -> flo
         columns = {k: Column(np.tile(v[:distinct], repeats)) for k, v in spread.items()}
         runs = distinct * repeats
         seconds = _timed(solver, columns, runs, threads)
-        if seconds < _PILOT_PATIENCE:
-            # Whatever else the machine does can only make it longer.
+        if seconds < _PILOT_PATIENCE or len(solver.choices) > 1:
+            # Whatever else is done can only make it longer, and the kernel for stiff runs may have
+            # been compiled with the first that is.
             seconds = min(seconds, _timed(solver, columns, runs, threads))
         more = more_runs(runs, seconds, grid.runs)
         if more is None:

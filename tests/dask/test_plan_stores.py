@@ -8,12 +8,13 @@ import pytest
 import zarr
 from sweep_models import assert_same_results, lorenz_sweep
 
-from cubie_dask import CapacityError, Grid, ensemble_statistics, open_sweep, to_netcdf
+from cubie_dask import CapacityError, Grid, Sweep, ensemble_statistics, open_sweep, to_netcdf
 from cubie_dask.planning import plan_to_run
 from cubie_dask.plans.estimate import more_runs
 from cubie_dask.plans.plan import Plan
 from cubie_dask.recipe import Recipe
 from cubie_dask.stores.store import create_store, open_store
+from cubie_kernels import System
 from cubie_kernels.errors import InputError
 
 SAMPLE = Grid.sample(143, rho=(1, 21), sigma=(8, 12), seed=3)
@@ -171,6 +172,17 @@ def test_a_pilot_times_runs_without_a_store():
     assert plan.estimate.basis == "a pilot"
     assert 1e-9 < plan.estimate.run_seconds < 1
     assert sweep.plan(pilot=True, run_seconds=0.5).estimate.basis == "what was given"
+
+
+def test_a_pilot_does_not_take_compiling_for_integrating(tmp_path, monkeypatch):
+    # Nobody has this phase, so that the kernel for stiff runs is compiled when the first one is.
+    model = System.from_equations(
+        "dx = -k*(x - cos(t + 0.8139))", states={"x": 1.0}, parameters={"k": 1e5}
+    )
+    monkeypatch.setenv("CUBIE_CACHE_DIR", str(tmp_path))
+    grid = Grid.product(k=np.linspace(1.0, 1e6, 1000))
+    # Of seconds a run, each chunk would be a few runs.
+    assert Sweep(model, grid, t_span=(0, 10), method="auto").plan(pilot=True).chunks == 1
 
 
 @pytest.mark.parametrize(
