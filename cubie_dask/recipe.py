@@ -15,7 +15,7 @@ import numpy as np
 
 from cubie_dask.errors import ChangedSweepError
 from cubie_dask.grids.grid import Grid, ProductGrid, SampleGrid, ZipGrid
-from cubie_dask.grids.values import survey
+from cubie_dask.grids.values import LongValues, survey
 from cubie_dask.plans.plan import Plan
 from cubie_kernels.kernels.controllers import Controller
 from cubie_kernels.labels import result_names, run_labels
@@ -242,7 +242,7 @@ def _grid(given: dict[str, Any], system: System, arrays: dict[str, Any]) -> Grid
     # Workers read of a long axis what their chunks need.
     return ProductGrid(
         {
-            name: values if values.shape[0] > _LONG_AXIS else np.asarray(values[:])
+            name: LongValues(values) if values.shape[0] > _LONG_AXIS else np.asarray(values[:])
             for name, values in stored.items()
         }
     )

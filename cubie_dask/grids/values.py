@@ -15,7 +15,7 @@ import numpy as np
 from cubie_dask.errors import GridError
 from cubie_kernels.checks import numbers
 
-__all__ = ["StoredValues", "Survey", "checked_values", "is_stored", "survey"]
+__all__ = ["LongValues", "StoredValues", "Survey", "checked_values", "is_stored", "survey"]
 
 _BLOCK = 1 << 22
 
@@ -65,6 +65,39 @@ class StoredValues:
         from cubie_dask.stores.storage import open_storage
 
         return zarr.open_array(open_storage(self.url).zarr(read_only=True), mode="r")
+
+
+class LongValues:
+    """A long array of zarr, of which the part that was read last is kept.
+
+    To read a few values zarr unpacks a whole chunk of them, and blocks of runs follow one another.
+
+    Parameters
+    ----------
+    array : zarr.Array, shape (k,)
+        The array.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype: np.dtype[Any] = array.dtype
+        self.chunks: tuple[int, ...] = array.chunks
+        self._kept = (0, np.empty(0))
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        """Return a slice, read-only."""
+        start, stop, step = part.indices(self.shape[0])
+        size = self.chunks[0]
+        if stop - start > size:
+            return self._array[part]
+        first, values = self._kept
+        if not first <= start <= stop <= first + len(values):
+            first = start - start % size
+            values = np.asarray(self._array[first : -(-stop // size) * size])
+            values.flags.writeable = False
+            self._kept = first, values
+        return values[start - first : stop - first : step]
 
 
 @dataclass(frozen=True)

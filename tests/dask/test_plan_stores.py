@@ -9,6 +9,7 @@ import zarr
 from sweep_models import assert_same_results, lorenz_sweep
 
 from cubie_dask import CapacityError, Grid, Sweep, ensemble_statistics, open_sweep, to_netcdf
+from cubie_dask.grids.values import LongValues
 from cubie_dask.planning import plan_to_run
 from cubie_dask.plans.estimate import more_runs
 from cubie_dask.plans.plan import Plan
@@ -103,7 +104,7 @@ def test_long_axes_are_read_by_block(tmp_path):
     sweep = lorenz_sweep(None, grid, save_every=None)
     create_store(tmp_path / "a.zarr", Recipe(sweep.solver, grid, sweep.plan(), None))
     stored = open_store(tmp_path / "a.zarr").recipe
-    assert isinstance(stored.grid.axes["rho"], zarr.Array)
+    assert isinstance(stored.grid.axes["rho"], LongValues)
     assert isinstance(stored.grid.axes["sigma"], np.ndarray)
     block = stored.plan.block(stored.plan.chunks - 1)
     for name, column in stored.grid.columns(block).items():
@@ -111,6 +112,32 @@ def test_long_axes_are_read_by_block(tmp_path):
         np.testing.assert_array_equal(column.values, expected.values)
         assert column.stride == expected.stride
     assert stored.grid == grid
+
+
+def test_long_axes_are_unpacked_once_for_many_blocks(tmp_path):
+    numbers = np.arange(1000.0)
+    array = Noted(zarr.create_array(str(tmp_path / "a"), data=numbers, chunks=(100,)))
+    values = LongValues(array)
+    for start in range(0, 1000, 25):
+        np.testing.assert_array_equal(values[start : start + 25], numbers[start : start + 25])
+    assert array.notes == [slice(first, first + 100) for first in range(0, 1000, 100)]
+    # Over the border of two chunks, the rest at the end, and more than a chunk.
+    for part in (slice(190, 210), slice(990, None), slice(0, 500, 2), slice(5, 5)):
+        np.testing.assert_array_equal(values[part], numbers[part])
+    with pytest.raises(ValueError, match="read-only"):
+        values[190:210][0] = 1.0
+
+
+class Noted:
+    """An array that notes what is read of it."""
+
+    def __init__(self, array):
+        self.array, self.notes = array, []
+        self.shape, self.dtype, self.chunks = array.shape, array.dtype, array.chunks
+
+    def __getitem__(self, part):
+        self.notes.append(part)
+        return self.array[part]
 
 
 def test_too_little_disk_is_told_before(tmp_path):
