@@ -20,6 +20,7 @@ _VARIABLE_BYTES = 8 << 20
 _CHUNK_BYTES = 128 << 20
 _LARGE_CHUNK_BYTES = 512 << 20
 _FEW_CHUNKS = 16
+_FEW_EACH = 32
 _SMALL_CHUNK = 16_384
 
 _SHORT, _LONG = 1.0, 60.0
@@ -121,7 +122,7 @@ def make_plan(
         plan = with_boxes(whole, runs)
     else:
         runs, reason = _wanted(whole, workers)
-        plan = _few_enough(with_boxes(whole, runs))
+        plan = _shared_out(_few_enough(with_boxes(whole, runs)), workers.count)
     _check_count(plan)
     _check_memory(plan, workers)
     return plan, reason
@@ -133,7 +134,7 @@ def _wanted(whole: Plan, workers: Workers) -> tuple[int, str]:
     choices = [
         (_VARIABLE_BYTES // whole.value_bytes, "zarr chunks of 8 MB"),
         (_CHUNK_BYTES // whole.run_bytes, "128 MB of results in a chunk"),
-        (max(whole.runs // few, _SMALL_CHUNK), f"{few} chunks or more"),
+        (max(-(-whole.runs // few), _SMALL_CHUNK), f"{few} chunks or more"),
     ]
     runs, reason = min(choices)
     if runs >= whole.runs:
@@ -197,6 +198,15 @@ def _few_enough(plan: Plan) -> Plan:
         runs += max(1, runs // 8)
         plan = with_boxes(plan, runs)
     return plan
+
+
+def _shared_out(plan: Plan, workers: int) -> Plan:
+    """Return the plan with as many chunks for each worker, if they are few: all end together."""
+    each = -(-plan.chunks // workers)
+    if not 1 < each <= _FEW_EACH or plan.chunks % workers == 0:
+        return plan
+    shared = with_boxes(plan, -(-plan.runs // (each * workers)))
+    return shared if shared.chunks == each * workers else plan
 
 
 def _check_count(plan: Plan) -> None:

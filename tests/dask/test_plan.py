@@ -146,6 +146,16 @@ def test_larger_chunks_have_several_zarr_chunks():
     assert plan.chunks * 2 < plan.zarr_chunks
 
 
+@pytest.mark.parametrize("workers", [2, 3, 5, 7, 64])
+def test_all_workers_get_as_many_chunks_where_those_are_few(workers):
+    for seconds in (None, 4.7e-7, 3e-6):
+        plan = made((10**7,), workers=Workers(workers, seconds))
+        assert plan.chunks % workers == 0
+        assert min(16, 4 * workers) <= plan.chunks <= 40 * workers
+    # Fewer runs than workers leave some without.
+    assert made((workers - 1,), workers=Workers(workers, 10.0)).chunks == workers - 1
+
+
 def test_files_are_few_or_shards():
     plan = made((10**9,), 100, 3)
     assert plan.sharded

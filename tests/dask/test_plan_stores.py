@@ -208,8 +208,8 @@ def test_a_pilot_does_not_take_compiling_for_integrating(tmp_path, monkeypatch):
     )
     monkeypatch.setenv("CUBIE_CACHE_DIR", str(tmp_path))
     grid = Grid.product(k=np.linspace(1.0, 1e6, 1000))
-    # Of seconds a run, each chunk would be a few runs.
-    assert Sweep(model, grid, t_span=(0, 10), method="auto").plan(pilot=True).chunks == 1
+    # Of a fifth of a second for each run, it would be more than a hundred.
+    assert Sweep(model, grid, t_span=(0, 10), method="auto").plan(pilot=True).chunks < 40
 
 
 @pytest.mark.parametrize(
