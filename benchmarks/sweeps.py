@@ -94,18 +94,19 @@ def main() -> int:
     machine.append(f"- load average after the last section: {os.getloadavg()[0]:.2f}")
     print(f"{time.perf_counter() - begun:.0f} s in all")
     if given.whole:
-        RESULT.write_text(report(machine, tables, settings), encoding="utf-8")
+        RESULT.write_text(report(machine, tables, settings, given.long), encoding="utf-8")
         print(f"written: {RESULT}")
     return 0
 
 
-def report(machine: list[str], tables: list[Table], settings: Settings) -> str:
+def report(machine: list[str], tables: list[Table], settings: Settings, is_long: bool) -> str:
     """The whole result in Markdown."""
     return "\n".join(
         [
             "# Sweeps: figures",
             "",
-            f"Written by `python benchmarks/sweeps.py` ({settings.rounds} rounds).",
+            f"Written by `python benchmarks/sweeps.py{' --long' * is_long}` ({settings.rounds} rounds"
+            f"{', one of the chunks of 50 ms' * is_long}).",
             "",
             *machine,
             "",
