@@ -105,8 +105,8 @@ def report(machine: list[str], tables: list[Table], settings: Settings, is_long:
         [
             "# Sweeps: figures",
             "",
-            f"Written by `python benchmarks/sweeps.py{' --long' * is_long}` ({settings.rounds} rounds"
-            f"{', one of the chunks of 50 ms' * is_long}).",
+            f"Written by `python benchmarks/sweeps.py{' --long' * is_long}` "
+            f"({settings.rounds} rounds{', one of the chunks of 50 ms' * is_long}).",
             "",
             *machine,
             "",
