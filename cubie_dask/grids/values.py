@@ -86,7 +86,7 @@ class LongValues:
         self._kept = (0, np.empty(0))
 
     def __getitem__(self, part: slice) -> np.ndarray:
-        """Return a slice, read-only."""
+        """Return a slice; one of the part that is kept is read-only."""
         start, stop, step = part.indices(self.shape[0])
         size = self.chunks[0]
         if stop - start > size:

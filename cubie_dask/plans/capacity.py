@@ -122,7 +122,7 @@ def make_plan(
         plan = with_boxes(whole, runs)
     else:
         runs, reason = _wanted(whole, workers)
-        plan = _shared_out(_few_enough(with_boxes(whole, runs)), workers.count)
+        plan = _few_enough(_shared_out(with_boxes(whole, runs), workers.count))
     _check_count(plan)
     _check_memory(plan, workers)
     return plan, reason
@@ -201,7 +201,7 @@ def _few_enough(plan: Plan) -> Plan:
 
 
 def _shared_out(plan: Plan, workers: int) -> Plan:
-    """Return the plan with as many chunks for each worker, if they are few: all end together."""
+    """Return the plan with as many chunks for each worker, where they are few."""
     each = -(-plan.chunks // workers)
     if not 1 < each <= _FEW_EACH or plan.chunks % workers == 0:
         return plan
