@@ -93,7 +93,7 @@ def test_runs_equal_solve(tmp_path, grid):
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_results_do_not_depend_on_chunks_or_threads(tmp_path, precision):
     options = {"precision": precision, "rtol": 1e-5, "atol": 1e-6}
-    whole = lorenz_sweep(**options).run(tmp_path / "whole", progress="none", threads=2)
+    whole = lorenz_sweep(1001, **options).run(tmp_path / "whole", progress="none", threads=2)
     assert whole.plan.chunks == 1
     for chunk_runs in (143, 25):
         store = tmp_path / str(chunk_runs)
