@@ -10,8 +10,9 @@ import numpy as np
 
 from cubie_dask.errors import StoreBusyError
 from cubie_dask.grids.grid import Grid, ProductGrid
-from cubie_dask.plans.capacity import Workers, check_disk, make_plan
-from cubie_dask.plans.estimate import estimate, known_workers, pilot_seconds
+from cubie_dask.plans.capacity import Workers, are_few, check_disk, make_plan
+from cubie_dask.plans.estimate import estimate, known_workers
+from cubie_dask.plans.pilot import run_pilot
 from cubie_dask.plans.plan import Plan
 from cubie_dask.recipe import Recipe
 from cubie_dask.stores.storage import Storage, StorePath, open_storage
@@ -73,7 +74,7 @@ def estimated_plan(
             raise InputError(f"run_seconds must be above 0, not {run_seconds!r}.")
     is_pilot = pilot and run_seconds is None
     if is_pilot:
-        run_seconds = pilot_seconds(sweep.solver, sweep.grid, _threads_of(workers))
+        run_seconds = run_pilot(sweep.solver, sweep.grid, _threads_of(workers)).run_seconds
     known = known_workers(
         sweep.solver,
         sweep.grid,
@@ -93,8 +94,11 @@ def estimated_plan(
 
 def plan_to_run(
     sweep: Sweep, store: StorePath | Storage, client: Client | None, threads: int | None
-) -> Plan:
+) -> tuple[Plan, list[int] | None]:
     """Return the chunks for a pass: for a new store sized by how long a sample of the runs takes.
+
+    The second is the order to do them in, None for their own: of chunks that are few for each
+    worker costly ones come first, so that no worker is left with one when the others have ended.
 
     Parameters
     ----------
@@ -112,7 +116,7 @@ def plan_to_run(
     except StoreBusyError:
         is_new = False
     if sweep.chunk_runs is not None or not is_new:
-        return chunks_of(sweep.solver, sweep.grid, sweep.chunk_runs)[0]
+        return chunks_of(sweep.solver, sweep.grid, sweep.chunk_runs)[0], None
     workers = None
     if client is not None:
         from cubie_dask.execution.dask_executor import check_client, cluster_size
@@ -120,13 +124,12 @@ def plan_to_run(
         workers, threads = cluster_size(check_client(client), threads)
     if threads is not None:
         threads = count("threads", threads, 4096)
+    pilot = run_pilot(sweep.solver, sweep.grid, threads)
     known = known_workers(
-        sweep.solver,
-        sweep.grid,
-        workers=workers or None,
-        run_seconds=pilot_seconds(sweep.solver, sweep.grid, threads),
+        sweep.solver, sweep.grid, workers=workers or None, run_seconds=pilot.run_seconds
     )
-    return chunks_of(sweep.solver, sweep.grid, None, known)[0]
+    plan, _ = chunks_of(sweep.solver, sweep.grid, None, known)
+    return plan, pilot.costly_first(plan) if are_few(plan, known.count) else None
 
 
 def _checked_bytes(what: str, given: int | str) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from cubie_dask.execution.passes import PassOptions, run_pass
 from cubie_dask.grids.grid import Grid
 from cubie_dask.planning import chunks_of, estimated_plan, plan_to_run
-from cubie_dask.plans.estimate import pilot_seconds
+from cubie_dask.plans.pilot import run_pilot
 from cubie_dask.plans.plan import Plan
 from cubie_dask.progress.events import Progress, listener_for
 from cubie_dask.progress.report import Report, report_of
@@ -177,7 +177,7 @@ class Sweep:
         threads : int, optional
             Threads of the kernel. Default: one for each core that this process may use.
         """
-        return pilot_seconds(self.solver, self.grid, threads)
+        return run_pilot(self.solver, self.grid, threads).run_seconds
 
     def run(
         self,
@@ -239,8 +239,9 @@ class Sweep:
         """
         listener = listener_for(progress)
         options = PassOptions(threads, max_time, share)
-        plan = plan_to_run(self, store, client, threads)
+        plan, order = plan_to_run(self, store, client, threads)
         recipe = Recipe(self.solver, self.grid, plan, self.keepbits)
+        options = replace(options, order=order)
         return report_of(run_pass(recipe, store, client, listener, options))
 
     def dataset(self, chunk_runs: int | None = None, *, threads: int | None = None) -> xr.Dataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,11 +34,15 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class PassOptions:
-    """What a pass is given beside the sweep; see :meth:`cubie_dask.Sweep.run`."""
+    """What a pass is given beside the sweep; see :meth:`cubie_dask.Sweep.run`.
+
+    Chunks are begun in the `order`, by default that of their numbers.
+    """
 
     threads: int | None = None
     max_time: float | None = None
     share: tuple[int, int] = WHOLE
+    order: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         """Check what is given."""
@@ -107,6 +111,10 @@ def _passed(
     began = time.perf_counter()
     plan, share = opened.recipe.plan, options.share
     todo = _missing(plan.chunks, share, done)
+    if options.order is not None:
+        place = {chunk: place for place, chunk in enumerate(options.order)}
+        # A store that another driver has made meanwhile may have more chunks.
+        todo.sort(key=lambda chunk: place.get(chunk, plan.chunks))
     started = SweepStarted(
         str(opened.storage), plan.runs, plan.chunks, runs_in(plan, done), len(done)
     )

@@ -11,7 +11,7 @@ from cubie_dask.errors import CapacityError
 from cubie_dask.plans.plan import MOST_FILES, MOST_ZARR_BYTES, Plan, size_text, with_boxes
 from cubie_kernels.checks import count
 
-__all__ = ["Workers", "check_disk", "least_lost", "less_to_save", "make_plan"]
+__all__ = ["Workers", "are_few", "check_disk", "least_lost", "less_to_save", "make_plan"]
 
 MOST_TASKS = 100_000
 _MOST_CHUNKS = 10_000_000
@@ -156,6 +156,11 @@ def _wanted(whole: Plan, workers: Workers) -> tuple[int, str]:
     return min(runs, whole.runs), reason
 
 
+def are_few(plan: Plan, workers: int) -> bool:
+    """Tell whether workers have so few chunks each that it matters how they are shared out."""
+    return 1 < workers < plan.chunks <= _FEW_EACH * workers
+
+
 def least_lost(share: float) -> float:
     """Return how long a task should take, in seconds.
 
@@ -175,7 +180,11 @@ def _aimed_seconds(seconds: float, runs: int, workers: Workers) -> float | None:
     assert workers.run_seconds is not None
     share = runs * workers.run_seconds / workers.count
     aim = min(_LONG, max(least_lost(share), min(_SHORT, share / _FEW_CHUNKS)))
-    if min(_SHORT, aim / 4) <= seconds <= max(aim, min(_LONG, share / _FEW_CHUNKS)):
+    longest = max(aim, min(_LONG, share / _FEW_CHUNKS))
+    if workers.count == 1:
+        # Nobody waits for it.
+        longest = max(longest, _SHORT)
+    if min(_SHORT, aim / 4) <= seconds <= longest:
         return None
     return aim
 
@@ -202,9 +211,9 @@ def _few_enough(plan: Plan) -> Plan:
 
 def _shared_out(plan: Plan, workers: int) -> Plan:
     """Return the plan with as many chunks for each worker, where they are few."""
-    each = -(-plan.chunks // workers)
-    if not 1 < each <= _FEW_EACH or plan.chunks % workers == 0:
+    if not are_few(plan, workers) or plan.chunks % workers == 0:
         return plan
+    each = -(-plan.chunks // workers)
     shared = with_boxes(plan, -(-plan.runs // (each * workers)))
     return shared if shared.chunks == each * workers else plan
 

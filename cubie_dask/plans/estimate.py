@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from cubie_dask.grids.grid import Block, Grid, ProductGrid
+from cubie_dask.grids.grid import Grid, ProductGrid
 from cubie_dask.plans.capacity import Workers
 from cubie_dask.plans.plan import Plan, size_text, time_text
-from cubie_kernels.run.batch import Column
 
 if TYPE_CHECKING:
     from cubie_kernels.solver import Solver
 
-__all__ = ["Estimate", "estimate", "known_workers", "more_runs", "pilot_seconds"]
+__all__ = ["Estimate", "estimate", "known_workers"]
 
 # A process with NumPy, Numba, zarr and distributed, before its first chunk: 230 MB on Linux.
 _PROCESS_BYTES = 256 << 20
@@ -28,11 +24,6 @@ _COPIES = 3
 # A worker of a cluster computes a chunk, writes another, and packs parts of that. A process without
 # one writes with as many threads as it has cores, to eight, and keeps one more chunk waiting.
 _IN_HAND = 3
-
-_PILOT_RUNS = 256
-_PILOT_MOST_RUNS = 1_000_000
-_PILOT_SECONDS = 0.005
-_PILOT_PATIENCE = 1.0
 
 
 @dataclass(frozen=True)
@@ -176,76 +167,6 @@ def estimate(
         limited_by=reason,
         disk_free=free,
     )
-
-
-def pilot_seconds(solver: Solver, grid: Grid, threads: int | None = None) -> float:
-    """Return how long one of a sweep's runs takes, timed on runs spread over the grid.
-
-    Up to 256 runs, fewer of a small grid, are integrated as often as it takes for a time that can
-    be told.
-
-    Parameters
-    ----------
-    solver, grid : Solver, Grid
-        The sweep.
-    threads : int, optional
-        Threads of the kernel. Default: one for each core that this process may use.
-    """
-    solver.build()
-    spread = _spread(grid, min(_PILOT_RUNS, grid.runs))
-    runs = 16
-    while True:
-        distinct = min(runs, _PILOT_RUNS, grid.runs)
-        repeats = runs // distinct
-        columns = {k: Column(np.tile(v[:distinct], repeats)) for k, v in spread.items()}
-        runs = distinct * repeats
-        seconds = _timed(solver, columns, runs, threads)
-        if seconds < _PILOT_PATIENCE or len(solver.choices) > 1:
-            # Whatever else is done can only make it longer, and the kernel for stiff runs may have
-            # been compiled with the first that is.
-            seconds = min(seconds, _timed(solver, columns, runs, threads))
-        more = more_runs(runs, seconds, grid.runs)
-        if more is None:
-            return seconds / runs
-        runs = more
-
-
-def more_runs(runs: int, seconds: float, whole: int) -> int | None:
-    """Return how many runs to time next, or None if those that were timed tell enough.
-
-    Parameters
-    ----------
-    runs : int
-        Number of runs that were timed together.
-    seconds : float
-        How long they took.
-    whole : int
-        Number of runs in the sweep.
-    """
-    # A few runs leave most lanes idle: they don't tell of many, unless those are few as well.
-    enough = min(_PILOT_RUNS, whole // 100)
-    is_told = seconds >= _PILOT_SECONDS and runs >= enough
-    if is_told or seconds >= _PILOT_PATIENCE or runs >= _PILOT_MOST_RUNS:
-        return None
-    # What a call costs by itself makes this too few rather than too many.
-    return max(enough, int(runs * max(2.0, 1.5 * _PILOT_SECONDS / seconds)))
-
-
-def _timed(solver: Solver, columns: dict[str, Column], runs: int, threads: int | None) -> float:
-    start = time.perf_counter()
-    solver.run(columns, runs, threads)
-    return time.perf_counter() - start
-
-
-def _spread(grid: Grid, runs: int) -> dict[str, np.ndarray]:
-    """Return the values of some runs, at random places of a grid but always the same."""
-    places = np.random.default_rng(0).random((runs, len(grid.shape)))
-    found: dict[str, list[float]] = {name: [] for name in grid.names}
-    for place in np.floor(places * grid.shape).astype(np.int64).tolist():
-        block = Block(tuple(place), (1,) * len(place))
-        for name, column in grid.columns(block).items():
-            found[name].append(float(column.values[0]))
-    return {name: np.array(values) for name, values in found.items()}
 
 
 def _scratch_bytes(solver: Solver, target: str) -> int:

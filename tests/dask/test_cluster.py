@@ -12,12 +12,14 @@ from distributed import Client, LocalCluster
 from processes import dask_workers
 from sweep_models import assert_same_files, lorenz_sweep
 
-from cubie_dask import ChangedSweepError, ClusterError, Grid, local_cluster
+from cubie_dask import ChangedSweepError, ClusterError, Grid, Sweep, local_cluster
 from cubie_dask.execution.dask_executor import DaskExecutor, check_client
 from cubie_dask.execution.execute import drive
 from cubie_dask.execution.launching import KernelThreads, launched, shared_cores
+from cubie_dask.planning import plan_to_run
 from cubie_dask.progress.events import ChunkFinished
 from cubie_dask.stores.ledger import Record
+from cubie_kernels import System
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,26 @@ def test_the_rest_of_a_sweep_can_be_done_elsewhere(tmp_path, client):
     assert_same_files(tmp_path / "a", tmp_path / "b")
     with pytest.raises(ChangedSweepError, match="rtol"):
         lorenz_sweep(40, rtol=1e-5).run(tmp_path / "a", client, progress="none")
+
+
+def test_costly_chunks_are_begun_first_where_workers_have_few(tmp_path, client):
+    # From 100 to 20,000 steps a run.
+    model = System.from_equations(
+        "dx = v\ndv = -k*k*x", states={"x": 1.0, "v": 0.0}, parameters={"k": 1.0}
+    )
+    grid = Grid.product(k=np.linspace(1.0, 300.0, 2000))
+    sweep = Sweep(model, grid, t_span=(0, 10), rtol=1e-9, atol=1e-9)
+    plan, order = plan_to_run(sweep, tmp_path / "a", client, None)
+    last = plan.chunks - 1
+    assert sorted(order) == list(range(plan.chunks))
+    assert order[0] > 0.7 * last
+    assert order[-1] < 0.3 * last
+    events = []
+    report = sweep.run(tmp_path / "a", client, progress=events.append)
+    assert report.complete
+    done = [event.record.chunk for event in events if isinstance(event, ChunkFinished)]
+    assert sorted(done) == list(range(report.plan.chunks))
+    assert done[0] > 0.5 * report.plan.chunks > done[-1]
 
 
 def test_a_killed_worker_loses_nothing(tmp_path, client):

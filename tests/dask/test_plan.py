@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cubie_dask.errors import CapacityError
 from cubie_dask.plans.capacity import MOST_TASKS, Workers, check_disk, make_plan
+from cubie_dask.plans.pilot import Pilot
 from cubie_dask.plans.plan import MOST_FILES, MOST_ZARR_BYTES, Plan, boxes, size_text, time_text
 from cubie_kernels.errors import InputError
 
@@ -154,6 +155,44 @@ def test_all_workers_get_as_many_chunks_where_those_are_few(workers):
         assert min(16, 4 * workers) <= plan.chunks <= 40 * workers
     # Fewer runs than workers leave some without.
     assert made((workers - 1,), workers=Workers(workers, 10.0)).chunks == workers - 1
+
+
+def test_nothing_that_one_worker_does_in_a_second_is_cut():
+    assert made((1001,), workers=Workers(1, 9e-4)).chunks == 1
+    assert made((1001,), workers=Workers(1, 5e-3)).chunks > 4
+    assert made((1001,), workers=Workers(2, 9e-4)).chunks > 4
+
+
+@pytest.mark.parametrize("shape", [(100_000,), (400, 300), (40, 50, 60)])
+def test_costly_chunks_come_first(shape):
+    plan = made(shape, chunk_runs=math.prod(shape) // 40)
+    places = np.random.default_rng(1).random((256, len(shape)))
+    # The more the further from the origin, along all dimensions.
+    work = np.round(1000 * (1 + places.sum(axis=-1)) ** 2).astype(np.int64)
+    order = Pilot(1e-3, places, work).costly_first(plan)
+    assert sorted(order) == list(range(plan.chunks))
+    guessed = np.empty(plan.chunks)
+    guessed[order] = np.arange(plan.chunks, 0, -1)
+    middles = [np.divide(plan.block(chunk).start, shape).sum() for chunk in range(plan.chunks)]
+    # A few runs can't tell boxes that are next to each other.
+    assert np.corrcoef(middles, guessed)[0, 1] > 0.9
+    assert order[0] > 0.8 * plan.chunks
+    assert order[-1] < 0.2 * plan.chunks
+    # What seems the same stays in order; two runs tell something too.
+    assert Pilot(1e-3, places, work * 0 + 7).costly_first(plan) == list(range(plan.chunks))
+    few = Pilot(1e-3, np.stack([0 * places[0], 0 * places[0] + 1]), np.array([3, 900]))
+    assert sorted(few.costly_first(plan)) == list(range(plan.chunks))
+
+
+def test_a_costly_corner_is_found_wherever_it_is():
+    # Along the second dimension too, all of which each chunk spans.
+    plan = made((400, 300), chunk_runs=3000)
+    assert plan.chunk[1] == 300
+    places = np.random.default_rng(1).random((256, 2))
+    work = np.where((places > [0.5, 0.8]).all(axis=-1), 10_000, 100)
+    order = Pilot(1e-3, places, work).costly_first(plan)
+    # A few of the costly chunks have none of their costly runs in the sample.
+    assert sum(chunk >= 20 for chunk in order[:20]) >= 14
 
 
 def test_files_are_few_or_shards():
