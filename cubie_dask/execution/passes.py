@@ -14,7 +14,7 @@ from cubie_dask.execution.driver import WHOLE, check_share, driving
 from cubie_dask.execution.execute import Executor, InProcess, drive
 from cubie_dask.execution.room import check_room, full_disk_told, runs_in
 from cubie_dask.execution.stopping import Stopping, check_max_time, heeding_signals
-from cubie_dask.progress.events import ChunkFailed, Event, Listener, SweepEnded, SweepStarted
+from cubie_dask.progress.events import Event, Listener, SweepEnded, SweepStarted
 from cubie_dask.progress.heartbeat import StoreProgress
 from cubie_dask.recipe import Recipe
 from cubie_dask.stores.patching import finish_patches, pending_patches
@@ -118,13 +118,13 @@ def _passed(
     started = SweepStarted(
         str(opened.storage), plan.runs, plan.chunks, runs_in(plan, done), len(done)
     )
-    reason, left, troubles = None, todo, _Troubles()
+    reason, left = None, todo
     patched = pending_patches(opened)
     with ExitStack() as stack:
         if todo or patched:
             folder = opened.recipe.names["status"]
             stack.enter_context(driving(opened.storage, f"{folder}/drivers", share, stopping))
-            listener = _all_of(listener, StoreProgress(opened.storage, folder, share), troubles)
+            listener = _all_of(listener, StoreProgress(opened.storage, folder, share))
         stack.enter_context(heeding_signals(stopping))
         listener(started)
         try:
@@ -133,8 +133,8 @@ def _passed(
                 where = str(opened.storage)
                 with committing(opened, listener, share) as tell:
                     reason = drive(make_executor(opened), todo, tell, where, stopping)
-                if troubles.seen and share == WHOLE:
-                    # What dead workers left half written.
+                if share == WHOLE:
+                    # What dead workers left half written: a scheduler needn't tell of them.
                     opened.storage.sweep()
             if patched:
                 finish_patches(opened)
@@ -182,15 +182,6 @@ def _all_of(*listeners: Listener) -> Listener:
             listener(event)
 
     return tell
-
-
-class _Troubles:
-    """A listener that notes whether any attempt failed."""
-
-    seen = False
-
-    def __call__(self, event: Event) -> None:
-        self.seen = self.seen or isinstance(event, ChunkFailed)
 
 
 def _missing(chunks: int, share: tuple[int, int], done: set[int]) -> list[int]:

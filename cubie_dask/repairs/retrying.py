@@ -144,6 +144,7 @@ def retry_failed(
         opened.storage.sweep()
         opened, begun = begin_round(opened, statuses, settings)
         _drive_round(opened, begun, todo, listener, stopping, make_executor)
+        opened.storage.sweep()
     return report_of(opened)
 
 

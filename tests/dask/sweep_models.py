@@ -49,7 +49,8 @@ def assert_same_files(first, second):
         }
         for store in (first, second)
     ]
-    assert contents[0].keys() == contents[1].keys()
+    odd = contents[0].keys() ^ contents[1].keys()
+    assert not odd, odd
     assert len(contents[0]) > 10
     for name, data in contents[0].items():
         assert data == contents[1][name], name

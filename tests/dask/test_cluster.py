@@ -85,7 +85,9 @@ def test_costly_chunks_are_begun_first_where_workers_have_few(tmp_path, client):
     assert report.complete
     done = [event.record.chunk for event in events if isinstance(event, ChunkFinished)]
     assert sorted(done) == list(range(report.plan.chunks))
-    assert done[0] > 0.5 * report.plan.chunks > done[-1]
+    # Two workers: of chunks begun together either may end first.
+    half = report.plan.chunks // 2
+    assert np.mean(done[:half]) > np.mean(done[half:])
 
 
 def test_a_killed_worker_loses_nothing(tmp_path, client):

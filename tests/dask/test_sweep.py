@@ -15,6 +15,7 @@ from cubie_dask import (
     SweepInterrupted,
     open_sweep,
     sweep_report,
+    verify_sweep,
 )
 from cubie_dask.progress.events import ChunkFinished, SweepEnded, SweepStarted
 from cubie_dask.stores.store import open_store
@@ -46,6 +47,18 @@ def test_product_sweep_equals_solve(tmp_path):
     got = report.dataset()
     assert got["x"].dims == ("time", "rho", "sigma", "y_0")
     assert_same_results(got, solution.to_xarray())
+
+
+def test_a_finished_store_holds_nothing_half_written(tmp_path):
+    # A scheduler may do a dead worker's task again without telling that it died.
+    store = tmp_path / "a.zarr"
+
+    def die(event):
+        if isinstance(event, ChunkFinished):
+            (store / f"x/{event.record.chunk}.0123.partial").write_bytes(b"cut off")
+
+    assert lorenz_sweep(500).run(store, progress=die).complete
+    assert verify_sweep(store).leftovers == ()
 
 
 @pytest.mark.parametrize("method", ["rodas4", "auto"])
