@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import zarr
+from distributed import Client
 from ensembles_timing import Figure, Settings, Table, Timing, ratio
 from sweeps_workload import Workload, plain_arrays, plain_processes, timed
 
@@ -38,18 +41,15 @@ def large_sweep(settings: Settings, folder: Path) -> Table:
     with (
         plain_processes(1, workload, plan) as alone,
         plain_processes(WORKERS, workload, plan) as integrate,
-        local_cluster(1) as one,
-        local_cluster(WORKERS) as two,
     ):
-        for client in (one, two):
-            _bind(client)
         store = folder / "a.zarr"
         for round_ in range(-1, settings.rounds):
             turn = {"kernels": integrate(range(plan.chunks))}
             turn["kernels, one process"] = alone(range(plan.chunks))
             turn["write"] = timed(_plain_write, folder / "plain.zarr", plan, whole, rho)
-            for name, client in (("two workers", two), ("one worker", one)):
-                turn[name] = timed(_run, sweep, store, client)
+            for name, workers in (("two workers", WORKERS), ("one worker", 1)):
+                with _warm_cluster(workers, folder / "warm.zarr") as client:
+                    turn[name] = timed(_run, sweep, store, client)
                 if round_ < 0:
                     _check(store, whole)
                 shutil.rmtree(store)
@@ -75,10 +75,11 @@ def large_sweep(settings: Settings, folder: Path) -> Table:
         [
             "`kernels`: the same kernels in two plain processes, on the chunks of the plan, with "
             "no results kept, and in one: what the machine's second core gives at most; `write`: "
-            "their results by one assignment to each zarr array, with "
-            "chunks and codec of the store, and of the swept values. Workers are started before; "
-            "each has one thread for kernels, and a core that it is bound to with all that it "
-            "does: the driver has the others too. The pilot is part of their time. "
+            "their results by one assignment to each zarr array, with chunks and codec of the "
+            "store, and of the swept values. Workers are started before, for each round anew, and "
+            "have swept a little; each has one thread for kernels, and a core that it is bound to "
+            "with all that it does: the driver has the others too. The pilot is part of their "
+            "time. "
             f"{plan.chunks} chunks are planned without it."
         ],
     )
@@ -121,6 +122,16 @@ def store_writes(settings: Settings, folder: Path) -> Table:
             "flushed to the disk, for each chunk."
         ],
     )
+
+
+@contextmanager
+def _warm_cluster(workers: int, store: Path) -> Iterator[Client]:
+    """Start workers, bound to cores, that have loaded all they need; others would idle along."""
+    with local_cluster(workers) as client:
+        _bind(client)
+        _run(Workload(100_000).sweep(), store, client)
+        shutil.rmtree(store)
+        yield client
 
 
 def _bind(client) -> None:

@@ -6,14 +6,16 @@ __all__ = ["SETTINGS", "exports"]
 
 # One task for each thread of a worker: a worker that dies takes no others with it. The scheduler
 # tells of each death, in place of beginning the task again by itself: all attempts are counted.
-# Each process would look at its own threads 100 times a second, for a page of the dashboard, and at
-# its memory and its event loop 10 and 50 times, which takes a tenth of a core from two workers.
+# Each process would look at its own threads 100 times a second, for a page of the dashboard, at
+# its memory and its event loop 10 and 50 times, and at the machine twice, which takes a tenth of a
+# core from two workers.
 SETTINGS: dict[str, float | bool | str] = {
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.allowed-failures": 0,
     "distributed.worker.profile.enabled": False,
     "distributed.worker.memory.monitor-interval": "500ms",
-    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.tick.interval": "2s",
+    "distributed.admin.system-monitor.interval": "2s",
 }
 
 

@@ -26,6 +26,8 @@ _SMALL_CHUNK = 16_384
 _SHORT, _LONG = 1.0, 60.0
 # What a task costs whatever its runs; of a chunk by itself its files and its record as well.
 _TASK_COST_SECONDS = 0.01
+# Of a task, on average; half of one if costly chunks did not come first.
+_LOST_AT_THE_END = 0.25
 
 
 @dataclass(frozen=True)
@@ -164,15 +166,15 @@ def are_few(plan: Plan, workers: int) -> bool:
 def least_lost(share: float) -> float:
     """Return how long a task should take, in seconds.
 
-    With n tasks for each worker, a task's own cost is lost n times, and at the end about half a
-    task while the others are at their last: both together are least at this root.
+    With n tasks for each worker, a task's own cost is lost n times, and at the end a quarter of a
+    task, while the others are at their last: both together are least at this root.
 
     Parameters
     ----------
     share : float
         Seconds that each worker computes in all.
     """
-    return math.sqrt(2 * _TASK_COST_SECONDS * share)
+    return math.sqrt(_TASK_COST_SECONDS * share / _LOST_AT_THE_END)
 
 
 def _aimed_seconds(seconds: float, runs: int, workers: Workers) -> float | None:

@@ -86,11 +86,12 @@ def run_pilot(solver: Solver, grid: Grid, threads: int | None = None) -> Pilot:
         columns = {k: Column(np.tile(v[:distinct], repeats)) for k, v in values.items()}
         runs = distinct * repeats
         seconds, outcome = _timed(solver, columns, runs, threads)
-        if seconds < _PATIENCE or len(solver.choices) > 1:
+        more = more_runs(runs, seconds, grid.runs)
+        if more is None and (seconds < _PATIENCE or len(solver.choices) > 1):
             # Whatever else is done can only make it longer, and the kernel for stiff runs may have
             # been compiled with the first that is.
             seconds = min(seconds, _timed(solver, columns, runs, threads)[0])
-        more = more_runs(runs, seconds, grid.runs)
+            more = more_runs(runs, seconds, grid.runs)
         if more is None:
             return Pilot(seconds / runs, places[:distinct], _work(outcome)[:distinct])
         runs = more
