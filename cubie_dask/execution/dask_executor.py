@@ -75,7 +75,6 @@ class DaskExecutor:
         self._new: list[Task] = []
         self._tasks: dict[Any, tuple[Task, ...]] = {}
         self._seconds: deque[float] = deque(maxlen=_SEEN_CHUNKS)
-        self._nthreads, self._seen = 0, float("-inf")
         try:
             client.wait_for_workers(1, timeout=_PATIENCE_SECONDS)
         except TimeoutError as fault:
@@ -84,7 +83,9 @@ class DaskExecutor:
                 "run the sweep again."
             ) from fault
         self._threads = KernelThreads(client, threads)
-        self._threads.follow(self._client.nthreads())
+        nthreads = self._client.nthreads()
+        self._nthreads, self._seen = sum(nthreads.values()), self._clock()
+        self._threads.follow(nthreads)
         self._ended: SimpleQueue[tuple[Any, list[End], BaseException | None]] = SimpleQueue()
 
     def slots(self) -> int:

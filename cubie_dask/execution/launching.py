@@ -65,11 +65,12 @@ class KernelThreads:
         if nthreads.keys() == self._told.keys():
             return
         # Only those are asked and told that need be: a worker that hangs holds up nobody else.
-        known = {worker: self._cores[worker] for worker in nthreads if worker in self._cores}
-        self._cores = known | self._ask([worker for worker in nthreads if worker not in known])
-        shares = shared_cores(self._cores, nthreads)
-        if self._given is not None:
-            shares = dict.fromkeys(shares, self._given)
+        if self._given is None:
+            known = {worker: self._cores[worker] for worker in nthreads if worker in self._cores}
+            self._cores = known | self._ask([worker for worker in nthreads if worker not in known])
+            shares = shared_cores(self._cores, nthreads)
+        else:
+            shares = dict.fromkeys(nthreads, self._given)
         changed = {one: number for one, number in shares.items() if self._told.get(one) != number}
         if changed:
             self._client.run(partial(_keep, changed), workers=list(changed), on_error="ignore")

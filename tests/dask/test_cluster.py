@@ -193,11 +193,11 @@ def test_short_chunks_make_few_tasks(tmp_path):
             str(tmp_path),
             "short",
             work=took_50_ms,
-            clock=chain([0.0, 0.0], repeat(5.0)).__next__,
+            clock=chain([0.0, 0.0, 0.0], repeat(5.0)).__next__,
         )
         drive(executor, range(200), lambda event: None, str(tmp_path))
         tasks = client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.n_tasks)
-    # That is eight chunks; how long one takes isn't known of the first three. Some tasks may be sent
+    # That is eight chunks; how long one takes isn't known of the first three. Some may be sent
     # with what there is, so that the worker doesn't wait.
     assert 3 + 25 <= tasks <= 3 + 27
 
