@@ -15,6 +15,7 @@ import numpy as np
 from dask.base import compute
 from dask.delayed import delayed
 
+from cubie_dask.execution.profiler import stop_profiler
 from cubie_dask.grids.grid import ProductGrid, ZipGrid
 from cubie_dask.grids.values import is_stored
 from cubie_dask.plans.plan import Plan
@@ -196,6 +197,7 @@ def _integrated(
     recipe: Recipe, *, threads: int | None, block_id: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
     """Integrate a chunk, and return the values of all variables."""
+    stop_profiler()
     block = recipe.plan.block(int(np.ravel_multi_index(block_id, recipe.plan.counts)))
     columns = recipe.grid.columns(block)
     with _one_kernel:

@@ -12,6 +12,7 @@ from distributed.protocol.serialize import deserialize, serialize
 
 from cubie_dask.execution.launching import launched
 from cubie_dask.execution.policy import Probed, Task
+from cubie_dask.execution.profiler import stop_profiler
 from cubie_dask.stores.ledger import Record
 
 __all__ = ["End", "Work", "do_tasks"]
@@ -37,6 +38,7 @@ def do_tasks(work: Work, url: str, run_id: str, tasks: Sequence[Task], threads: 
     threads : int
         Threads of the kernel, for a worker that was not told of its own.
     """
+    stop_profiler()
     pool, free = _writers()
     ends: list[End | Future[Record]] = []
     for task in tasks:

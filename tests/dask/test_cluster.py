@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from itertools import chain, repeat
@@ -205,6 +206,24 @@ def test_short_chunks_make_few_tasks(tmp_path):
 def took_50_ms(url, run_id, task, threads):
     """Say that a chunk is done."""
     return Record(task.chunk, 1, {"SUCCESS": 1}, 1, 0.05, 0.0, 8, 1, task.attempt, "here:1", "", "")
+
+
+@pytest.mark.parametrize("lazily", [False, True])
+def test_dasks_profiler_does_not_run_beside_kernels_where_it_can_hang(tmp_path, lazily):
+    sweep = lorenz_sweep(80)
+    with dask_workers(1) as client:
+        assert client.run(profiles) == dict.fromkeys(client.nthreads(), True)
+        if lazily:
+            client.compute(sweep.dataset()["z"].isel(time=-1).max()).result()
+        else:
+            sweep.run(tmp_path / "a.zarr", client, progress="none")
+        expected = sys.version_info >= (3, 12)
+        assert client.run(profiles) == dict.fromkeys(client.nthreads(), expected)
+
+
+async def profiles(dask_worker):
+    """Tell whether a worker looks at its threads all the time."""
+    return dask_worker.periodic_callbacks["profile"].is_running()
 
 
 async def tell(threads, dask_worker):

@@ -34,6 +34,7 @@ except ClusterError as error:
     sys.exit(75)
 """
 SETTINGS = {
+    "PYTHONFAULTHANDLER": "1",
     "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s",
 }
@@ -82,6 +83,14 @@ class Job:
         self.children.append(child)
         return child
 
+    def ended(self):
+        """Return the driver's exit code; if it hangs, the log tells where every process is."""
+        try:
+            return self.driver.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.group, signal.SIGABRT)
+            return self.driver.wait()
+
     def log(self):
         return (self.folder / "log").read_text(errors="replace")
 
@@ -116,9 +125,9 @@ def test_killed(tmp_path, undisturbed, victim, phase):
         strike(job, victim, worker)
         (tmp_path / "go").touch()
         if victim in ("worker", "nanny"):
-            assert job.driver.wait(60) == 0, job.log()
+            assert job.ended() == 0, job.log()
         elif victim == "scheduler":
-            assert job.driver.wait(60) == 75, job.log()
+            assert job.ended() == 75, job.log()
             assert "run the same sweep on the same store, with a new client" in job.log()
     finally:
         job.kill()
