@@ -43,9 +43,9 @@ DIRECTIONS = {
     "cubie_dask/plans": "errors grids",
     "cubie_dask/stores": "errors grids plans recipe progress",
     "cubie_dask/progress": "errors plans stores execution",
-    "cubie_dask/execution": "errors grids plans recipe stores progress repairs",
+    "cubie_dask/execution": "errors clusters grids plans recipe stores progress repairs",
     "cubie_dask/repairs": "errors grids plans recipe stores progress execution",
-    "cubie_dask/analysis": "errors grids plans recipe stores sweep",
+    "cubie_dask/analysis": "errors clusters grids plans recipe stores sweep",
 }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from dask.base import compute
 from dask.delayed import delayed
 
-from cubie_dask.execution.profiler import stop_profiler
+from cubie_dask.clusters.profiler import stop_profiler
 from cubie_dask.grids.grid import ProductGrid, ZipGrid
 from cubie_dask.grids.values import is_stored
 from cubie_dask.plans.plan import Plan

@@ -10,9 +10,9 @@ from functools import lru_cache
 from distributed import get_worker, secede
 from distributed.protocol.serialize import deserialize, serialize
 
+from cubie_dask.clusters.profiler import stop_profiler
 from cubie_dask.execution.launching import launched
 from cubie_dask.execution.policy import Probed, Task
-from cubie_dask.execution.profiler import stop_profiler
 from cubie_dask.stores.ledger import Record
 
 __all__ = ["End", "Work", "do_tasks"]
