@@ -17,7 +17,11 @@ _PATIENCE_SECONDS = 5.0
 
 
 def stop_profiler() -> None:
-    """Stop the profiler of the worker that this is called in, where that could hang of it."""
+    """Stop the profiler of the worker whose task calls this, in Python 3.11; else do nothing.
+
+    Called before a kernel begins threads. It returns once the profiler has stopped, or after 5 s
+    in which the worker's event loop had no time for it.
+    """
     if sys.version_info >= (3, 12) or "distributed" not in sys.modules:
         return
     from distributed import get_worker
